@@ -25,12 +25,15 @@ def create_app(settings: Settings) -> Flask:
     from app.pipeline.cache import ResultCache
     from app.pipeline.readiness import WorkerRegistry
     from app.pipeline.worker import Pipeline
-    from app.web import classify, known_params, login, pages, remote, webhooks
+    from app.uploads.resumable import open_store
+    from app.uploads.transfer import TransferLimiter
+    from app.web import classify, error_handlers, known_params, login, pages, webhooks
     from app.web import feedback as feedback_views
     from app.web import jobs as job_views
     from app.web import status as metrics_views
     from app.web.headers import KnownHeaders
     from app.web.job_events import EventStreamLimiter
+    from app.web.sources import remote, uploads
     from app.web.traced_requests import trace_requests
 
     app = Flask(__name__)
@@ -43,12 +46,15 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.jobs"] = JobService(settings)
     app.extensions[remote.EXTENSION] = remote.RemoteFiles(settings)
     app.extensions["clipstack.feedback"] = FeedbackStore.from_settings(settings)
+    app.extensions["clipstack.uploads"] = open_store(settings)
+    app.extensions["clipstack.transfers"] = TransferLimiter(settings.max_transfers)
     app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
     app.extensions["clipstack.access"] = Authenticator(settings, app.extensions["clipstack"].backlog_s)
     app.extensions[known_params.EXTENSION] = parameter_names(settings)
     record_requests(app)
     trace_requests(app)
     app.register_blueprint(classify.blueprint)
+    app.register_blueprint(error_handlers.blueprint)
     app.register_blueprint(feedback_views.blueprint)
     app.register_blueprint(guard.blueprint)
     app.register_blueprint(known_params.blueprint)  # after the guard: only for requests with a key
@@ -57,6 +63,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(openapi_views.blueprint)
     app.register_blueprint(pages.blueprint)
+    app.register_blueprint(uploads.blueprint)
     app.register_blueprint(metrics_views.blueprint)
     app.wsgi_app = KnownHeaders(app.wsgi_app)  # type: ignore[method-assign]
     return app

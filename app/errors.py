@@ -67,7 +67,7 @@ class EmptyFile(BadRequest):
 
 
 class TooManyFiles(BadRequest):
-    """The request has more than one file."""
+    """The request has more files than allowed: one, or 64 pictures for /v1/classify."""
 
     code = "too_many_files"
 

@@ -101,12 +101,12 @@ class Settings(SettingsTable):
                 "CLIPSTACK_SANDBOX is required, and CLIPSTACK_DECODER_DEVICE is cuda: a decoder on the GPU cannot have "
                 "every layer (docs/security.md)"
             )
-        held = self.max_inflight + self.max_queue + self.max_watchers
+        held = self.max_inflight + self.max_queue + self.max_watchers + self.max_transfers
         if held >= self.web_threads:
             raise InvalidSetting(
                 f"CLIPSTACK_WEB_THREADS ({self.web_threads}) must be larger than CLIPSTACK_MAX_INFLIGHT, "
-                f"CLIPSTACK_MAX_QUEUE and CLIPSTACK_MAX_WATCHERS together ({held}): one thread must stay free to "
-                "refuse a request"
+                f"CLIPSTACK_MAX_QUEUE, CLIPSTACK_MAX_WATCHERS and CLIPSTACK_MAX_TRANSFERS together ({held}): one "
+                "thread must stay free to refuse a request"
             )
 
     @property
@@ -156,6 +156,11 @@ class Settings(SettingsTable):
         """
         stages_s = 2 * self.queue_timeout_s + 2 * self.decode_timeout_s + self.infer_timeout_s
         return stages_s + self.restart_patience_s + (self.fetch_timeout_s if self.fetch else 0)
+
+    @property
+    def resumable_dir(self) -> Path:
+        """Folder of resumable uploads."""
+        return self.data_dir / "uploads"
 
     @property
     def keys_file(self) -> Path:

@@ -196,8 +196,22 @@ class SettingsTable:
         "Addresses and networks that may read /metrics and /status, separated by commas (docs/monitoring.md).",
     )
     web_workers: int = setting(0, _between(0, 256), "Gunicorn worker processes; 0: one for every four CPUs.")
+    max_open_uploads: int = setting(
+        64,
+        _between(1, 10_000),
+        "Unfinished resumable uploads of one key, or of all clients where no keys are required.",
+    )
+    open_uploads_gb: int = setting(20, _between(1, 1 << 20), "GiB of the same uploads, counted by their whole length.")
+    upload_hours: int = setting(
+        24, _between(1, 8760), "Hours after its last byte for which an unfinished or unused resumable upload is kept."
+    )
+    max_transfers: int = setting(
+        12,
+        _between(1, 256),
+        "Bodies of resumable uploads that one web worker receives at once; one more is answered 503.",
+    )
     web_threads: int = setting(
-        56, _between(1, 1024), "Requests that one worker holds at the same time, waiting ones included."
+        64, _between(1, 1024), "Requests that one worker holds at the same time, waiting ones included."
     )
     max_inflight: int = setting(
         16, _between(1, 256), "Most requests that one worker processes at once; it adapts the limit below that."

@@ -93,6 +93,11 @@ class Admission:
                     del self._held[owner]
             self._flags.reject.clear_flag(owner or EVERYBODY, lambda: self._has_room(owner, slack=True))
 
+    def may_admit(self, owner: str) -> bool:
+        """Return whether `admit` would admit a request of `owner` now; counts no refusal."""
+        with self._lock:
+            return self._has_room(owner) and not (owner and self._held[owner] >= self._key_capacity)
+
     def _has_room(self, owner: str, slack: bool = False) -> bool:
         """Return whether one more request of `owner` fits; with `slack`, whether nginx's flag may be removed."""
         if not slack:

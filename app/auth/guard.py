@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, g, redirect, request
@@ -72,6 +72,20 @@ def require_lane(lane: str) -> None:
         raise Forbidden(f"this API key does not allow {lane} (allowed: {', '.join(key.lanes or ())})")
 
 
+def count_upload() -> None:
+    """Count a further upload of this request against the key's rate; raises TooManyRequests."""
+    key: Key | None = g.get("key")
+    if key and key.rate:
+        get_authenticator().quotas.count_request(key.id, key.rate, key.burst)
+
+
+def hold_upload() -> AbstractContextManager[None]:
+    """Hold a place for a further upload of this request's key in the block; raises TooManyRequests on entry."""
+    key: Key | None = g.get("key")
+    authenticator = get_authenticator()
+    return authenticator.quotas.slot(key.id, "work", authenticator.max_concurrent(key)) if key else nullcontext()
+
+
 def check_upload_csrf(fields: Mapping[str, str]) -> None:
     """Check the CSRF token of an upload form, whose fields cannot be read before the upload is parsed.
 
@@ -99,13 +113,19 @@ def _authenticate() -> ResponseReturnValue | None:
         if CSRF_HEADER not in request.headers and request.endpoint == "pages.answer":
             g.csrf_due = True
         else:
-            _check_csrf(request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, ""))
+            _check_csrf(request.headers.get(CSRF_HEADER) or _form_token())
     g.quota = ExitStack()
     if request.method not in SAFE and hasattr(view, "takes_upload"):
         g.rate_state = authenticator.acquire(g.key, g.quota)
     elif not hasattr(view, "streams_events"):
         g.quota.enter_context(authenticator.quotas.slot(g.key.id, "read", MAX_READS))
     return None
+
+
+def _form_token() -> str:
+    """Return the CSRF token of a small form; other bodies are never read for it."""
+    is_form = request.mimetype == "application/x-www-form-urlencoded"
+    return request.form.get(CSRF_FIELD, "") if is_form else ""
 
 
 def _check_csrf(token: str) -> None:

@@ -85,6 +85,14 @@ class JobService:
             log.exception("job %s could not be put into the queue", job.id)
         return job, True
 
+    def made_of(self, upload: str, owner: str, key: str | None) -> Job | None:
+        """Return the job that this key made of a resumable upload, which is gone since; None without one."""
+        job = self.folder.job(job_id(key, owner)) if key and upload else None
+        try:
+            return job if job and self.read(job)[0].upload == upload else None
+        except JobNotFound:
+            return None
+
     def _existing(self, spec: JobSpec) -> Job | None:
         """Return the existing job of the same idempotency key, or None; raise IdempotencyConflict."""
         job = self.folder.job(spec.id)

@@ -11,7 +11,7 @@ from app.admission import deadline
 from app.metrics.recorder import MetricsRecorder
 from app.pipeline.timings import StageTimings
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")  # clients may send any other: labelled `other`
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # clients may send any other: labelled `other`
 NO_ROUTE = "(none)"  # label of unknown paths: clients choose them, without bound
 POLLED_PATHS = ("/healthz", "/readyz", "/metrics", "/status.json")  # polled every few seconds by machines
 
@@ -41,9 +41,10 @@ def record_requests(app: Flask) -> None:
         for stage, ms in spent_ms.items():
             if stage != "total":
                 recorder.observe("clipstack_stage_seconds", ms / 1e3, stage)
-        if "answered" in g:
-            recorder.count("clipstack_answers_total", *g.answered)
-        model, cache = g.get("answered", ("", ""))
+        answered: list[tuple[str, str]] = g.get("answered", [])
+        for answer in answered:
+            recorder.count("clipstack_answers_total", *answer)
+        model, cache = answered[0] if answered else ("", "")
         stats = {"method": method, "route": route, "path": request.path, "status": response.status_code, "code": code}
         stats |= {"ms": round(seconds * 1e3, 2), "stages_ms": spent_ms, "model": model, "cache": cache}
         level = logging.DEBUG if route in POLLED_PATHS and response.status_code < 400 else logging.INFO

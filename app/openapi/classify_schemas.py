@@ -123,6 +123,32 @@ _ERROR = record(
     }
 )
 
+_CLASSIFICATIONS = record(
+    {
+        "request_id": prop(TEXT, "Id of the request, which finds it in the logs.", "5d1c0f7e9ab3"),
+        "results": prop(array(ref("PictureResult")), "One result for each picture, in the order of the form."),
+        "timing_ms": prop(mapping(NUMBER), "Time of the whole request, milliseconds.", {"total": 210.0}),
+    }
+)
+
+_PICTURE_RESULT = record(
+    {
+        "name": prop(TEXT, "File name that the client sent, empty if none.", "photo.jpg"),
+        "status": prop({"type": "integer"}, "HTTP status that the picture alone would have got.", 200),
+        "answer": prop(ref("Classification"), "The answer; only without an error."),
+        "error": prop(
+            record(
+                {
+                    "code": prop(TEXT, "Machine-readable code.", "undecodable"),
+                    "message": prop(TEXT, "What happened and what to do, for people.", "the file is damaged"),
+                }
+            ),
+            "Why there is no answer.",
+        ),
+    },
+    optional=("answer", "error"),
+)
+
 SCHEMAS: dict[str, Schema] = {
     "Prediction": record(
         {
@@ -133,6 +159,8 @@ SCHEMAS: dict[str, Schema] = {
     "Media": _MEDIA,
     "Clip": _CLIP,
     "Classification": _CLASSIFICATION,
+    "Classifications": _CLASSIFICATIONS,
+    "PictureResult": _PICTURE_RESULT,
     "Model": _MODEL,
     "Models": record({"models": prop(array(ref("Model")), "Models that answer.")}),
     "Alive": record({"status": prop(one_of("alive"), "Always `alive`.", "alive")}),

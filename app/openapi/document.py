@@ -8,7 +8,7 @@ from app.openapi import classify_schemas, feedback_schemas, job_schemas, webhook
 from app.openapi.route import JSON, Parameter, Route
 from app.openapi.routes import COMMAS, COMMON_ERRORS, NGINX_ERRORS, body, routes
 from app.openapi.samples import code_samples
-from app.openapi.schemas import ref
+from app.openapi.schemas import binary, ref
 from app.openapi.texts import DETAILS, MEANINGS, TAGS, introduction
 from app.settings import Settings
 
@@ -57,7 +57,7 @@ def _codes(route: Route) -> dict[int, set[str]]:
         result[status].update(names)
     for error in COMMON_ERRORS + route.errors:
         result[error.status].add(error.code)
-    if route.fields is not None:
+    if route.fields is not None or route.body_type:
         result[HTTPStatus.SERVICE_UNAVAILABLE] |= {"overloaded", "storage_full"}  # nginx answers uploads with these too
     return dict(result)
 
@@ -74,7 +74,9 @@ def _operation(route: Route) -> dict[str, Any]:
     if parameters:
         operation["parameters"] = [_parameter(parameter) for parameter in parameters]
     if route.fields is not None:
-        operation["requestBody"] = body(route.fields, route.needs_file)
+        operation["requestBody"] = body(route)
+    if route.body_type:
+        operation["requestBody"] = {"required": True, "content": {route.body_type: {"schema": binary()}}}
     if route.public:
         operation["security"] = []
     return operation

@@ -159,7 +159,16 @@ _JOB = record(
     }
 )
 
+_RESUMABLE_UPLOAD = record(
+    {
+        "id": prop(TEXT, "Id of the upload.", "9f2c4e6a8b0d1f3e5a7c9b1d3f5e7a90"),
+        "length": prop(COUNT, "Length of the whole file, bytes.", 1_048_576),
+        "offset": prop(COUNT, "Number of bytes that have arrived.", 0),
+    }
+)
+
 SCHEMAS: dict[str, Schema] = {
+    "ResumableUpload": _RESUMABLE_UPLOAD,
     "Segment": _SEGMENT,
     "Window": _WINDOW,
     "Timeline": _TIMELINE,

@@ -1,4 +1,4 @@
-"""A route of the API and its parameters, as app/openapi/routes.py lists them."""
+"""The description of one route: its parameters, responses and errors."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +57,8 @@ class Route:
     fields: tuple[Parameter, ...] | None = None  # upload routes only: sent in the query or in the form
     headers: dict[str, Schema] = field(default_factory=dict)
     needs_file: bool = True  # whether an upload may lack its file
+    max_files: int = 1  # of one form
+    body_type: str = ""  # content type of a body that is no upload with parameters
 
     @property
     def public(self) -> bool:

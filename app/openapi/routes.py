@@ -14,14 +14,15 @@ from app.openapi.classify_schemas import CACHE
 from app.openapi.feedback_schemas import ENTRY_ID, JOB_ID
 from app.openapi.route import JSON, Errors, Parameter, Route, integer, json_of
 from app.openapi.schemas import TEXT, Schema, array, binary, nullable, one_of, prop, record, ref
+from app.openapi.upload_routes import UPLOAD_ID, upload_routes
 from app.openapi.webhook_routes import CALLBACK_URL, webhook_routes
 from app.settings import SAMPLINGS, Settings
 from app.timeline.segments import MARGIN
+from app.uploads import errors as upload_errors
 from app.web import classify, feedback, jobs
 from app.web.params import MAX_LISTED_LABELS, MAX_TOP_K
 
 COMMAS = {"style": "form", "explode": False}  # how a list is written in the query and in a form
-
 # Errors that nginx itself answers on any path (nginx/conf.d/errors.conf)
 NGINX_ERRORS: dict[int, tuple[str, ...]] = {
     400: ("bad_request",), 401: ("unauthorized",), 403: ("forbidden", "cross_site"), 404: ("not_found",),
@@ -39,6 +40,7 @@ UPLOAD_ERRORS: Errors = (
     errors.InvalidMultipart, errors.MissingFile, errors.EmptyFile, errors.TooManyFiles, errors.TooLarge,
     errors.RequestTimeout, errors.StorageFull, errors.ModelNotFound, errors.NotReady,
     errors.Unavailable, errors.Overloaded, errors.UnsupportedMedia, errors.WrongMediaKind,
+    upload_errors.UploadNotFound, upload_errors.UploadLocked, upload_errors.UploadIncomplete,
 )  # fmt: skip
 PROBE_ERRORS: Errors = (errors.Undecodable, errors.NoVideoStream, errors.LimitExceeded, errors.DecodeTimeout)
 URL_ERRORS: Errors = (
@@ -161,8 +163,9 @@ def routes(settings: Settings) -> list[Route]:
     source_types = {kind: binary() for kind in ("video/*", "image/gif")}
     return [
         Route("/v1/classify", "post", "classify", "Classify", "Classify a file",
-              {200: json_of("Classification")}, CLASSIFY_ERRORS, (_DEADLINE, _FILE_NAME),
-              (model, top_k, clips, sampling, thumbnails, *selection), _CACHE),
+              {200: {JSON: {"anyOf": [ref("Classification"), ref("Classifications")]}}},
+              CLASSIFY_ERRORS, (_DEADLINE, _FILE_NAME),
+              (model, top_k, clips, sampling, thumbnails, *selection), _CACHE, max_files=classify.MAX_FILES),
         Route("/v1/jobs", "post", "submit_job", "Jobs", "Submit a job",
               {202: json_of("Job"), 200: json_of("Job")},
               SUBMIT_ERRORS, (_KEY, _FILE_NAME), timeline_params),
@@ -194,6 +197,7 @@ def routes(settings: Settings) -> list[Route]:
         *webhook_routes(),
         Route("/v1/models", "get", "list_models", "Models", "List models",
               {200: json_of("Models")}, (errors.NotReady,)),
+        *upload_routes(),
         Route("/v1/openapi.json", "get", "get_openapi", "Service", "Get this document",
               {200: {JSON: {"type": "object"}}}),
         Route("/healthz", "get", "check_alive", "Service", "Check liveness",
@@ -217,26 +221,28 @@ def parameter_names(settings: Settings) -> dict[tuple[str, str], frozenset[str]]
     }
 
 
-def body(fields: tuple[Parameter, ...], needs_file: bool = True) -> dict[str, Any]:
-    """Return the request body of an upload, which `needs_file` makes required.
+def body(route: Route) -> dict[str, Any]:
+    """Return the request body of an upload route.
 
-    A file is sent as raw bytes, in a multipart form or as base64 in JSON, or named in JSON by its URL. The form and the
-    JSON may carry `fields` too.
+    A file is sent as raw bytes, in a multipart form or as base64 in JSON, or named in JSON by its URL or as a resumable
+    upload. The form and the JSON may carry `fields` too.
     """
-    schemas = {parameter.name: parameter.documented for parameter in fields}
+    schemas = {parameter.name: parameter.documented for parameter in route.fields or ()}
+    repeated = f"; the field may be repeated for up to {route.max_files} pictures" if route.max_files > 1 else ""
     encoded = {"type": "string", "contentEncoding": "base64"}
     name = prop(nullable(TEXT), "Name of the file.", "clip.mp4")
     encoding = {name: COMMAS for name, schema in schemas.items() if schema.get("type") == "array"}
-    form = record({"file": prop(binary(), "The file."), **schemas}, tuple(schemas))
+    form = record({"file": prop(binary(), f"The file{repeated}."), **schemas}, tuple(schemas))
     sources = {
         "file": prop(encoded, "The file in base64.", "AAAAIGZ0eXBpc29t"),
         "url": prop(TEXT, "Or its URL, if the service downloads from that host.", "https://media.example.com/clip.mp4"),
         "s3": prop(TEXT, "Or its place in an object store.", "s3://bucket/clip.mp4"),
+        "upload": prop(TEXT, "Or the id of a complete resumable upload.", UPLOAD_ID),
     }
     in_json = record({**sources, "name": name, **schemas}, (*sources, "name", *schemas))
     return {
-        "required": needs_file,
-        "description": "The file: raw (fastest), in a form, or in JSON: in base64, or by one of `url` and `s3`. "
+        "required": route.needs_file,
+        "description": "The file: raw (fastest), in a form, or in JSON: in base64, or one of `url`, `s3` and `upload`. "
         "Parameters may stand in the query.",
         "content": {
             "multipart/form-data": {"schema": form | {"additionalProperties": False}, "encoding": encoding},

@@ -4,6 +4,14 @@ from app.openapi.feedback_schemas import ENTRY_ID
 from app.openapi.route import Route
 
 JOB_ID = "3f9a1c0b7d2e4f5a6b8c9d0e"
+_TUS = '-H "Tus-Resumable: 1.0.0"'
+_OPTIONS = {
+    "create_upload": f'{_TUS} -H "Upload-Length: 1048576" -i',
+    "get_upload_offset": _TUS,
+    "append_to_upload": f'{_TUS} -H "Upload-Offset: 0" \\\n  -H "Content-Type: application/offset+octet-stream" '
+    "--data-binary @film.mp4",
+    "delete_upload": _TUS,
+}
 _OUTPUT_FILES = {"image/jpeg": "frame.jpg", "video/*": "film.mp4"}
 
 # Body of `with Client(url) as clipstack:`
@@ -71,10 +79,14 @@ def _curl(route: Route, address: str, key: bool) -> str:
     parts = ["curl -sS"]
     if route.id in _FILES:
         parts.append(f"-X POST -T {_FILES[route.id]}")
+    elif route.method == "head":
+        parts.append("-I")
     elif route.method != "get":
         parts.append(f"-X {route.method.upper()}")
     if "text/event-stream" in contents:
         parts.append("-N")
+    if route.id in _OPTIONS:
+        parts.append(_OPTIONS[route.id])
     parts += [f"-o {_OUTPUT_FILES[kind]}" for kind in list(contents)[:1] if kind in _OUTPUT_FILES]
     lines = [" ".join(parts), '-H "Authorization: Bearer $CLIPSTACK_KEY"'] if key else [" ".join(parts)]
     return " \\\n  ".join([*lines, f'"{address}"'])

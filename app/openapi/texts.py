@@ -4,6 +4,7 @@ from app import errors
 from app.fetch import errors as fetch_errors
 from app.openapi.webhook_routes import DETAILS as WEBHOOK_DETAILS
 from app.settings import Settings
+from app.uploads import errors as upload_errors
 from app.uploads.parser import MAX_JSON_BYTES
 
 TAGS = {
@@ -11,19 +12,21 @@ TAGS = {
     "Jobs": "Timelines of long videos: submit a video, follow its job, read its segments.",
     "Feedback": "Confirm and correct answers; off unless `CLIPSTACK_FEEDBACK` is on.",
     "Webhooks": "Events of jobs, sent to a receiver of yours.",
+    "Uploads": "Large files over connections that break: create an upload, send its bytes, continue where it stopped.",
     "Models": "What can be recognised.",
     "Service": "Health and this document. These need no key.",
 }
 
 _UPLOAD = (
-    "The file comes as the raw body (fastest), as the field `file` of a form, or in JSON: in base64 as `file`, or by "
-    "its URL as `url` if `CLIPSTACK_FETCH` allows the host. Parameters stand in the query, or beside the file in a "
-    "form or in JSON; the query wins. Unknown ones are refused."
+    "The file comes as the raw body (fastest), as the field `file` of a form, or in JSON: in base64 as `file`, by "
+    "its URL as `url` if `CLIPSTACK_FETCH` allows the host, or as the id of a resumable `upload`. Parameters stand in "
+    "the query, or beside the file in a form or in JSON; the query wins. Unknown ones are refused."
 )
 
 DETAILS = {
     "classify": "Classifies a video or a picture. Returns the best labels, the properties of the file, the frames that "
-    f"the model saw and the time of each stage.\n\n{_UPLOAD}",
+    f"the model saw and the time of each stage.\n\n{_UPLOAD}\n\nA form with the field `file` several times, up to "
+    "64 pictures, is answered with a list: each picture has its own answer or error.",
     "submit_job": "Creates a job that makes the timeline of a video. Returns 202 at once, with the id of the job. The "
     f"job computes labels for each window and joins them to segments.\n\n{_UPLOAD}",
     "list_jobs": "Lists the newest jobs, without their timelines. With keys, these are the key's own jobs.",
@@ -45,6 +48,14 @@ DETAILS = {
     "delete_feedback": "Removes an entry. The last entry about a file takes the file with it.",
     "get_feedback_source": "Returns the file that an entry is about. Supports range requests.",
     **WEBHOOK_DETAILS,
+    "get_tus_capabilities": "Returns the supported version, extensions and limits of tus in headers.",
+    "create_upload": "Creates a resumable upload ([tus 1.0](https://tus.io/protocols/resumable-upload)) of a known "
+    'length. Send its bytes by PATCH to the address in `Location`, then use it: `{"upload": "<id>"}` is the JSON body '
+    "of /v1/jobs or /v1/classify. A body of the type `application/offset+octet-stream` is the beginning of the upload.",
+    "get_upload_offset": "Returns in `Upload-Offset` how many bytes have arrived. Continue there.",
+    "append_to_upload": "Appends the body. If the connection breaks, what arrived is kept: ask for the offset and "
+    "continue. With `Upload-Checksum` the body counts only as a whole.",
+    "delete_upload": "Removes an upload. An upload is also removed when it is used, or some time after its last byte.",
     "list_models": "Lists the models that answer now, with their labels.",
     "get_openapi": "Returns this document.",
     "check_alive": "Returns 200 while the web server runs.",
@@ -79,7 +90,7 @@ unchanged. After 429 and 503 retry when the seconds in `Retry-After` have passed
 `X-Request-Id` and in the logs. Each operation below lists the codes that it can answer.
 """
 
-_KINDS = (*vars(errors).values(), *vars(fetch_errors).values())
+_KINDS = (*vars(errors).values(), *vars(fetch_errors).values(), *vars(upload_errors).values())
 # Explanations of the codes for API users: the docstrings of the errors, and of the codes that only nginx answers
 MEANINGS = {kind.code: kind.__doc__ for kind in _KINDS if "code" in getattr(kind, "__dict__", ())} | {
     "internal": "The service failed; the request id finds the details in the log.",

@@ -24,6 +24,7 @@ from app.pipeline import leftovers
 from app.pipeline.readiness import WorkerRegistry, WorkerStatus
 from app.pipeline.upload_guard import UploadGuard
 from app.shm.pool import SlotPool, is_stale
+from app.uploads.resumable import ResumableStore
 
 INTERVAL_S = 2.0  # interval of the loop; every worker sees a new model within this time
 COLD_S, FIRST_S = 0.25, 60.0  # interval until the warm-up clip succeeds, for at most FIRST_S after the start
@@ -71,6 +72,7 @@ class MaintenanceLoop:
     region_offered: bool  # whether the region was registered with Triton, or does not need to be
     guard: UploadGuard | None = None  # None: this process receives no uploads
     uploads: Path | None = None  # folder to clear of leftover files; None: no clean-up
+    resumable: ResumableStore | None = None  # uploads that expire; None: another process removes them
     triton_answers: bool = field(default=False, init=False)
     _task: asyncio.Future[None] | None = field(default=None, init=False)
     _next_removal_s: float = field(default=0.0, init=False)
@@ -123,11 +125,19 @@ class MaintenanceLoop:
         self._next_removal_s = time.monotonic() + LEFTOVERS_S
         try:
             removed = await asyncio.get_running_loop().run_in_executor(None, leftovers.remove_all, self.uploads)
+            await self._remove_expired()
         except OSError:
             log.exception("what killed processes left could not be removed")
             return
         if removed:
             log.info("removed %d temporary files that killed processes had left", removed)
+
+    async def _remove_expired(self) -> None:
+        """Remove resumable uploads that nobody continued or used."""
+        if self.resumable is None:
+            return
+        if removed := await asyncio.get_running_loop().run_in_executor(None, self.resumable.remove_expired):
+            log.info("removed %d resumable uploads that had expired", removed)
 
     async def _check_triton(self) -> None:
         """Do the maintenance that needs Triton; raise ClipstackError when it does not answer."""

@@ -27,9 +27,9 @@ def new_decoder(settings: Settings, slots: SlotPool) -> Decoder:
         GpuUnavailable: Decoding on a GPU is configured, and the slots are not on one.
     """
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
-    uploads, jobs = settings.run_dir / "uploads", settings.data_dir / "jobs"
+    folders = (settings.run_dir / "uploads", settings.resumable_dir, settings.data_dir / "jobs")
     gpu = _gpu_region(slots) if settings.decoder_device == "cuda" else None
-    confinement = SandboxConfig((str(uploads), str(jobs)), (str(slots.path),), settings.sandbox, gpu=gpu)
+    confinement = SandboxConfig(tuple(map(str, folders)), (str(slots.path),), settings.sandbox, gpu=gpu)
     return Decoder(settings.decoders, settings.decode_timeout_s, limits, confinement)
 
 

@@ -34,6 +34,7 @@ from app.settings import Settings
 from app.shm.cuda_pool import open_pool
 from app.timeline.run import TimelineRequest, timeline
 from app.timeline.services import TimelineServices, TimelineSink
+from app.uploads.resumable import open_store
 from app.video.gpu_decoding import GpuUnavailable
 
 STOP_TIMEOUT_S = 5.0
@@ -107,14 +108,15 @@ class Pipeline:
         on_gpu, timeouts = settings.decoder_device == "cuda", (settings.queue_timeout_s, settings.infer_timeout_s)
         self._classifier = Classifier(*parts, self._decode_stats, on_gpu, *timeouts)
         # The job worker receives no uploads, and a warm-up would only delay waiting jobs
-        rehearse = guard = None
+        rehearse = guard = resumable = None
         if self._worker_registry is not None:
             rehearse = partial(self._classifier.rehearse, settings.model)
             guard = new_upload_guard(settings, self._reject_flags)
+            resumable = open_store(settings)
         resources = (self._slots, self._triton, self._catalogue, self._outage, self._admission, self._backlog)
         region_offered, uploads = settings.transport == "inline", settings.run_dir / "uploads"
         self._maintenance = MaintenanceLoop(
-            *resources, self._reject_flags, self._status, rehearse, region_offered, guard, uploads
+            *resources, self._reject_flags, self._status, rehearse, region_offered, guard, uploads, resumable
         )
 
     async def _close(self) -> None:
@@ -138,6 +140,10 @@ class Pipeline:
     def admit(self, owner: str = "") -> AbstractContextManager[None]:
         """Hold a place in this worker for one upload. Raises as `Admission.admit`."""
         return self._admission.admit(owner)
+
+    def may_admit(self, owner: str = "") -> bool:
+        """Return whether `admit` would succeed now."""
+        return self._admission.may_admit(owner)
 
     def classify(self, request: ClassifyRequest, context: RequestContext) -> ClassifyResult:
         """Classify one upload. Callable from any thread.

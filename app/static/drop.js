@@ -1,5 +1,8 @@
 // How files come in: chosen, dropped anywhere on the page, or pasted.
 
+const FOLDER_FILES = 500; // of one drop; more are left out
+const FOLDER_DEPTH = 10;
+const MEDIA = /\.(3gp|avi|avif|bmp|flv|gif|hei[cf]|jpe?g|m4v|mkv|mov|mp4|mpe?g|mts|png|tiff?|ts|webm|webp|wmv)$/i;
 const HEAD = 4096; // bytes: an animated PNG says so before its first pixels
 const PICTURES = ["\xff\xd8\xff", "\x89PNG", "II*\0", "MM\0*"]; // JPEG, PNG, TIFF
 const BRANDS = /^(avif|hei[cxms]|hev[cxms]|mif1|msf1)$/; // AVIF, HEIC; "avis" is a film
@@ -15,6 +18,33 @@ async function kindOf(file) {
   const isBitmap = head.startsWith("BM") && bytes[14] >= 12 && head.slice(15, 18) === "\0\0\0";
   const isStill = head.slice(4, 8) === "ftyp" && BRANDS.test(head.slice(8, 12));
   return isBitmap || isStill || PICTURES.some((start) => head.startsWith(start)) ? "picture" : "video";
+}
+
+/** The videos and pictures in dropped entries, with those in folders below them; at most `FOLDER_FILES`. */
+async function filesOf(entries) {
+  const files = [];
+  let depth = 0;
+  for (let level = entries; level.length && depth <= FOLDER_DEPTH; depth++) {
+    const below = [];
+    for (const entry of level) {
+      if (files.length >= FOLDER_FILES) return files;
+      if (entry.isDirectory) below.push(...(await inFolder(entry)));
+      else if (depth === 0 || MEDIA.test(entry.name)) files.push(await new Promise((resolve) => entry.file(resolve, () => resolve(null))));
+    }
+    level = below;
+  }
+  return files.filter(Boolean);
+}
+
+/** The entries of a folder by name, without hidden ones; a browser hands out a hundred at a time. */
+async function inFolder(folder) {
+  const reader = folder.createReader(), found = [];
+  while (found.length < FOLDER_FILES) {
+    const part = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([])));
+    if (!part.length) break;
+    found.push(...part.filter((entry) => !entry.name.startsWith(".")));
+  }
+  return found.sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));
 }
 
 /** Calls `onFiles([[file, kind], ...])`, or `onNothing()` when what was dropped holds no file to send. */
@@ -46,10 +76,16 @@ export function takeFiles({ form, input, onFiles, onNothing }) {
     if (!carriesFile(event)) return;
     event.preventDefault();
     drag(-depth);
+    // Entries and files can be had only while the event is handled
     const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
-    const files = items.filter((item) => !item.webkitGetAsEntry?.()?.isDirectory).map((item) => item.getAsFile()).filter(Boolean);
+    const entries = items.map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    if (entries.some((entry) => entry.isDirectory)) {
+      filesOf(entries).then((files) => (files.length ? take(files) : onNothing()));
+      return;
+    }
+    const files = items.map((item) => item.getAsFile()).filter(Boolean);
     if (files.length) take(files);
-    if (files.length < Math.max(1, items.length)) onNothing();
+    else onNothing();
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];

@@ -43,7 +43,7 @@ const acts = {
 const detail = new Detail($("detail"), {
   ...acts,
   onOther: (item) => {
-    const [added] = queue.add([[item.file, item.kind]], { model: choices.forPictures.name, clips: "whole" });
+    const [added] = queue.add([[item.file, item.kind]], () => ({ model: choices.forPictures.name, clips: "whole" }));
     say(`${added.name} was added`);
     choose(added, true);
   },
@@ -132,7 +132,7 @@ takeFiles({
   form,
   input: $("file"),
   onFiles: (files) => {
-    const added = files.flatMap(([file, kind]) => queue.add([[file, kind]], choices.of(kind)));
+    const added = queue.add(files, (kind) => choices.of(kind));
     say(added.length === 1 ? `${added[0].name} was added` : `${added.length} files were added`);
     choose(added[0]);
   },

@@ -22,9 +22,9 @@ export class Queue extends EventTarget {
   get all() { return [...this.items, ...this.earlier]; }
   find(jobId) { return this.all.find((item) => item.jobId === jobId) ?? null; }
 
-  /** `files`: pairs of a File and its kind. Returns the new items. */
+  /** `files`: pairs of a File and its kind; `choices(kind)`: the choices for it. Returns the new items. */
   add(files, choices) {
-    const added = files.map(([file, kind]) => new Item({ file, kind, choices }));
+    const added = files.map(([file, kind]) => new Item({ file, kind, choices: choices(kind) }));
     this.items.push(...added);
     this.#listed();
     this.#pump();

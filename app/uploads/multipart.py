@@ -1,4 +1,4 @@
-"""Location of the file in a multipart form, by offset and length, so that it need not be copied."""
+"""Location of the files in a multipart form, by offset and length, so that they need not be copied."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ _LARGE_HEAD = f"the headers of one part have more than {MAX_HEAD_BYTES >> 10} Ki
 
 
 class FormFile(NamedTuple):
-    """The file's byte range in the form's body, its name, and the other fields."""
+    """A file's byte range in the form's body, and its name."""
 
     offset: int
     length: int
     name: str
-    fields: dict[str, str]
 
 
 def parse_boundary(content_type: str) -> str:
@@ -41,16 +40,16 @@ def parse_boundary(content_type: str) -> str:
     return (match[1] or match[2] or "").strip() if match else ""
 
 
-def find_file(body: Path, boundary: str) -> FormFile:
-    """Return the byte range of the part `file` of the form in `body`.
+def find_files(body: Path, boundary: str, max_files: int) -> tuple[list[FormFile], dict[str, str]]:
+    """Return the parts `file` of the form in `body`, at least one, and the form's other fields.
 
     Raises:
         InvalidMultipart: The form is damaged, cut off, or has its file in another field or a transfer encoding.
         MissingFile: There is no `file`.
-        TooManyFiles: There is more than one file.
+        TooManyFiles: There are more than `max_files`.
         TooLarge: There are too many fields, or a field or a part's headers are too large.
     """
-    form = _Form(boundary.encode("latin-1", "replace"))
+    form = _Form(boundary.encode("latin-1", "replace"), max_files)
     try:
         with body.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
@@ -62,9 +61,9 @@ def find_file(body: Path, boundary: str) -> FormFile:
     except (ValueError, UnicodeError):
         raise InvalidMultipart("the form is not valid multipart/form-data, or was cut off") from None
     # Browsers send an empty, nameless part when no file is chosen.
-    if form.offset is None or not (form.name or form.length):
+    if not any(file.name or file.length for file in form.files):
         raise MissingFile("the form needs a field 'file' with a file in it")
-    return FormFile(form.offset, form.length, form.name, form.fields)
+    return form.files, form.fields
 
 
 class _Decoder(MultipartDecoder):
@@ -85,17 +84,16 @@ class _Decoder(MultipartDecoder):
 
 
 class _Form:
-    """A form reader that records the file's position instead of its content."""
+    """A form reader that records the positions of files instead of their content."""
 
-    def __init__(self, boundary: bytes) -> None:
-        self._decoder = _Decoder(boundary, max_form_memory_size=None, max_parts=MAX_FIELDS)
+    def __init__(self, boundary: bytes, max_files: int) -> None:
+        self._max_files = max_files
+        self._decoder = _Decoder(boundary, max_form_memory_size=None, max_parts=MAX_FIELDS + max_files - 1)
         self._delimiter = b"--" + boundary
         self._received = 0
         self._field: str | None = None
         self._is_complete = False
-        self.offset: int | None = None
-        self.length = 0
-        self.name = ""
+        self.files: list[FormFile] = []
         self.fields: dict[str, str] = {}
 
     def split(self, chunk: bytes) -> Iterator[bytes]:
@@ -104,7 +102,7 @@ class _Form:
         With a delimiter in its buffer the decoder searches the whole buffer with a regular expression: 10 ms per MiB.
         """
         start = end = 0
-        for _ in range(MAX_FIELDS + 1):
+        for _ in range(MAX_FIELDS + self._max_files):
             position = chunk.find(self._delimiter, end)
             if position < 0:
                 break
@@ -142,12 +140,13 @@ class _Form:
                 self._is_complete = True
 
     def _start_file(self, event: File | Field) -> None:
-        """Record where the file begins; raises InvalidMultipart or TooManyFiles."""
+        """Record where a file begins; raises InvalidMultipart or TooManyFiles."""
         if event.name != "file":
             name = (event.name or "")[:40]
             raise InvalidMultipart(f"the file came in the form field {name!r}: send it in the field 'file'")
-        if self.offset is not None:
-            raise TooManyFiles("the form has more than one file: send one file per request")
+        if len(self.files) >= self._max_files:
+            limit = "one file" if self._max_files == 1 else f"{self._max_files} files"
+            raise TooManyFiles(f"the form has more than {limit}: send at most {limit} per request")
         encoding = event.headers.get("Content-Transfer-Encoding", "binary").strip().lower()
         if encoding not in ("binary", "8bit", "7bit"):
             raise InvalidMultipart(
@@ -155,13 +154,15 @@ class _Form:
             )
         # The decoder's unused bytes start with the line break before the file's first byte.
         line_break = 2 if self._decoder.buffer.startswith(b"\r\n") else 1
-        self.offset = self._received - len(self._decoder.buffer) + line_break
-        self.name, self._field = event.filename if isinstance(event, File) else "", None
+        offset = self._received - len(self._decoder.buffer) + line_break
+        self.files.append(FormFile(offset, 0, event.filename if isinstance(event, File) else ""))
+        self._field = None
 
     def _add_data(self, data: bytes) -> None:
-        """Add to the file's length or to the current field; raises TooLarge."""
+        """Add to the last file's length or to the current field; raises TooLarge."""
         if self._field is None:
-            self.length += len(data)
+            file = self.files[-1]
+            self.files[-1] = file._replace(length=file.length + len(data))
             return
         value = self.fields[self._field] + data.decode("utf-8", "replace")
         if len(value) > MAX_FIELD_BYTES:

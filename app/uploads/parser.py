@@ -5,16 +5,18 @@ a client's, and no other program can connect to the app's socket. A form's file 
 decoder opens the byte range of the file.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import unquote
 
 from flask import Request
@@ -31,7 +33,7 @@ from app.errors import (
 )
 from app.media.types import Source
 from app.uploads.json_body import REMOTE, read_json
-from app.uploads.multipart import CHUNK_BYTES, find_file, parse_boundary
+from app.uploads.multipart import CHUNK_BYTES, find_files, parse_boundary
 
 MAX_JSON_BYTES = 16 << 20  # base64 is a third longer than the file: larger files are better sent raw
 MAX_NAME = 200
@@ -50,23 +52,48 @@ class Upload:
     """A received file and the other fields of its form or JSON; `name` is for display only, never a path.
 
     Where the request names a file elsewhere, `url` is its address and `source` an empty file to download it to.
+    `more` are the further files of the same form. With any, the files' content has not been checked.
     """
 
     source: Source
     name: str
     fields: dict[str, str] = field(default_factory=dict)
     url: str = ""
+    more: tuple[Upload, ...] = ()
+
+    def check(self) -> None:
+        """Raise EmptyFile, or the error for content that is not a file but an encoding of one."""
+        if self.source.length == 0:
+            raise EmptyFile("the file is empty")
+        _check_content(self.source.read(_HEAD_BYTES))
+
+
+# Opens what a JSON body names instead of carrying the file, such as a resumable upload
+Opener = Callable[[str], AbstractContextManager[Upload]]
 
 
 @contextmanager
-def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
+def receive(
+    request: Request,
+    folder: Path,
+    max_bytes: int,
+    openers: Mapping[str, Opener] | None = None,
+    max_files: int = 1,
+) -> Iterator[Upload]:
     """Yield the upload of this request; remove its temporary files in `folder` when the block ends.
+
+    Args:
+        request: The request.
+        folder: Folder of nginx's files and of temporary ones.
+        max_bytes: Largest body.
+        openers: A function for each member that may stand in the place of `file` in JSON.
+        max_files: Number of files that a form may have.
 
     Raises:
         UnsupportedMedia: The body is compressed.
         MissingFile: The request carries no file.
         EmptyFile: The file is empty.
-        TooManyFiles: The form has more than one file.
+        TooManyFiles: The form has more than `max_files` files.
         InvalidMultipart: The form is damaged or cut off.
         TooLarge: The file or another part of the body is too large.
         RequestTimeout: The upload was too slow.
@@ -78,10 +105,11 @@ def receive(request: Request, folder: Path, max_bytes: int) -> Iterator[Upload]:
         raise UnsupportedMedia(f"the body is compressed ({', '.join(unsupported)[:40]}): send the file as it is")
     with ExitStack() as cleanup:
         body = _body_file(request, folder, max_bytes, cleanup)
-        upload = _parse(request, body, folder, cleanup)
-        if upload.source.length == 0 and not upload.url:
+        upload = _parse(request, body, _Options(folder, openers or {}, max_files), cleanup)
+        if upload.source.length == 0 and not upload.url and not upload.more:
             raise EmptyFile("the file is empty")
-        upload.name = display_name(upload.name)
+        for item in (upload, *upload.more):
+            item.name = display_name(item.name)
         try:
             yield upload
         except FileNotFoundError as error:
@@ -96,16 +124,24 @@ def display_name(name: str) -> str:
     return "".join(c for c in re.split(r"[/\\]", name)[-1] if c.isprintable())[:MAX_NAME]
 
 
-def _parse(request: Request, body: Path, folder: Path, cleanup: ExitStack) -> Upload:
+class _Options(NamedTuple):
+    """The arguments of `receive` that parsing needs."""
+
+    folder: Path
+    openers: Mapping[str, Opener]
+    max_files: int
+
+
+def _parse(request: Request, body: Path, options: _Options, cleanup: ExitStack) -> Upload:
     """Return the file in the body by its Content-Type; where that is plainly wrong, by the body's first bytes."""
     content_type = request.headers.get("Content-Type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith("multipart/"):
-        return _from_form(body, content_type)
+        return _from_form(body, content_type, options.max_files)
     with body.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if media_type in ("application/json", "text/json") or media_type.endswith("+json") or _JSON.match(head):
-        return _from_json(body, folder, cleanup)
+        return _from_json(body, options, cleanup)
     _check_raw(head, media_type)
     name = unquote(_as_utf_8(request.headers.get("X-File-Name", "")))
     return Upload(Source(str(body), 0, body.stat().st_size), name)
@@ -195,15 +231,20 @@ def _disk_errors() -> Iterator[None]:
         raise
 
 
-def _from_json(body: Path, folder: Path, cleanup: ExitStack) -> Upload:
+def _from_json(body: Path, options: _Options, cleanup: ExitStack) -> Upload:
     if body.stat().st_size > MAX_JSON_BYTES:
         raise TooLarge(f"JSON bodies may have {MAX_JSON_BYTES >> 20} MiB: send larger files as a form or raw")
-    path, file = _temporary_file(folder, cleanup)
+    path, file = _temporary_file(options.folder, cleanup)
     with file, _disk_errors():
-        members = read_json(body, file)
+        members = read_json(body, file, options.openers.keys())
     url = _remote(members)
     fields = {name: _as_text(value) for name, value in members.items() if value is not None}
-    return Upload(Source(str(path), 0, path.stat().st_size), fields.pop("name", ""), fields, url)
+    name = fields.pop("name", "")
+    for member, opener in options.openers.items():
+        if member in fields:
+            upload = cleanup.enter_context(opener(fields.pop(member)))
+            return replace(upload, name=name or upload.name, fields=fields)
+    return Upload(Source(str(path), 0, path.stat().st_size), name, fields, url)
 
 
 def _remote(members: dict[str, Any]) -> str:
@@ -224,15 +265,17 @@ def _as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _from_form(body: Path, content_type: str) -> Upload:
-    """Return the upload in a multipart form, as a byte range of the body."""
+def _from_form(body: Path, content_type: str, max_files: int) -> Upload:
+    """Return the uploads in a multipart form, as byte ranges of the body."""
     boundary = parse_boundary(content_type)
     if not boundary:
         raise InvalidMultipart(
             "the form has no boundary: Content-Type must be 'multipart/form-data; boundary=...'; programs set it "
             "themselves when they are not given a Content-Type"
         )
-    file = find_file(body, boundary)
-    source = Source(str(body), file.offset, file.length)
-    _check_content(source.read(_HEAD_BYTES))
-    return Upload(source, file.name, file.fields)
+    files, fields = find_files(body, boundary, max_files)
+    first, *more = [Upload(Source(str(body), file.offset, file.length), file.name, fields) for file in files]
+    first.more = tuple(more)
+    if not more:
+        _check_content(first.source.read(_HEAD_BYTES))
+    return first

@@ -1,14 +1,14 @@
-"""The HTTP API for classification, models and health, and the error handlers of the app."""
+"""The HTTP API for classification, models and health."""
 
 import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
-from werkzeug.exceptions import HTTPException
 
 from app import errors
 from app.admission import deadline as deadlines
@@ -20,20 +20,25 @@ from app.feedback.unsure import keep_unsure_answer
 from app.inference.model import Model
 from app.logs import request_id
 from app.media.formats import HEAD_BYTES, Kind, recognise
+from app.pipeline.batch import Batch
 from app.pipeline.cache import ResultCache, digest, key
 from app.pipeline.classify import ClassifyRequest
 from app.pipeline.context import RequestContext
 from app.pipeline.readiness import WorkerRegistry
+from app.pipeline.timings import StageTimings
 from app.pipeline.worker import Pipeline
 from app.settings import SAMPLINGS, Settings
-from app.uploads.parser import Upload, receive
-from app.web import remote
+from app.uploads.parser import Opener, Upload, receive
 from app.web.known_params import upload_params
 from app.web.params import MAX_TOP_K, choice, flag, selection, whole_number
 from app.web.serializers import classification_json
+from app.web.sources import remote
+from app.web.sources import uploads as upload_views
 
 DEFAULT_TOP_K = 5
+MAX_FILES = 64  # pictures of one form
 MAX_HASHED_BYTES = 64 << 20  # about 50 ms; hashing a larger file may take longer than classifying its clips
+OPENERS: Mapping[str, Opener] = {"upload": upload_views.use}  # members of a JSON body in the place of `file`
 
 blueprint = Blueprint("api", __name__)
 log = logging.getLogger(__name__)
@@ -61,11 +66,12 @@ def request_context() -> RequestContext:
     )
 
 
-def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -> dict[str, Any]:
+def classify_request(check: Callable[[Mapping[str, str]], None] | None = None, max_files: int = 1) -> dict[str, Any]:
     """Classify the current request's upload and return the JSON body of the response.
 
     Args:
         check: Called with the form's fields before classification; it may raise to refuse the request.
+        max_files: Number of files that a form may have; with more than one in it they must be pictures.
 
     Raises:
         ClipstackError: The request was refused or failed.
@@ -73,34 +79,70 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None) -
     limits, context = settings(), request_context()
     g.stages = context.timings  # app/metrics/middleware.py records the stage timings
     folder, max_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
-    with pipeline().admit(context.owner), receive(request, folder, max_bytes) as upload:
+    with pipeline().admit(context.owner), receive(request, folder, max_bytes, OPENERS, max_files) as upload:
         if check is not None:
             check(upload.fields)
         context.timings.end("receive")
+        if upload.more:
+            return _classify_many((upload, *upload.more), context)
         if upload.url:
             remote.download(upload, context)
-        classification = _parse(upload, limits)
-        context.check_lane(lane_of(classification.format.kind, upload.source.length))
-        body = _answer(upload, classification, context)
-        _keep_if_unsure(upload, classification, context.owner, body)
-        body["timing_ms"] = context.timings.milliseconds()
-        g.answered = (body["model"], body["cache"])
+        body = _classify_upload(upload, context)
+        g.answered = [(body["model"], body["cache"])]
         return body
 
 
-def _parse(upload: Upload, limits: Settings) -> ClassifyRequest:
-    """Return what the request asks for; raises InvalidParameter, or UnsupportedMedia for a file that is refused."""
-    params = upload_params(upload.fields)
-    return ClassifyRequest(
-        top_k=whole_number(params, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
-        clips=whole_number(params, "clips", 1, limits.max_clips),
-        sampling=choice(params, "sampling", limits.sampling, SAMPLINGS),
-        keep_first_clip=flag(params, "thumbnails"),
-        selection=selection(params),
-        source=upload.source,
-        format=(file_format := recognise(upload.source.read(HEAD_BYTES))),
-        model=params.get("model") or pipeline().default_model(file_format.kind),
-    )
+def _classify_many(uploads: Sequence[Upload], context: RequestContext) -> dict[str, Any]:
+    """Classify the pictures of one form; return the response body with a result for each."""
+
+    def classify_one(upload: Upload) -> dict[str, Any]:
+        if upload is not uploads[0]:  # the first was counted with the request
+            guard.count_upload()
+        upload.check()
+        return _classify_upload(upload, replace(context, timings=StageTimings(), connection=None), "image")
+
+    def help_out(work: Callable[[], None]) -> None:
+        if pipeline().may_admit(context.owner):  # asked first, because a refusal is counted as one of a client
+            with suppress(errors.ClipstackError), guard.hold_upload(), pipeline().admit(context.owner):
+                work()
+
+    _options(uploads[0].fields, settings())  # a wrong parameter is an error of the whole request
+    results = Batch(uploads, classify_one).run(help_out)
+    answers = [result["answer"] for result in results if "answer" in result]
+    g.answered = [(answer["model"], answer["cache"]) for answer in answers]
+    return {"request_id": g.request_id, "results": results, "timing_ms": context.timings.milliseconds()}
+
+
+def _classify_upload(upload: Upload, context: RequestContext, kind: Kind | None = None) -> dict[str, Any]:
+    """Return the response body for one upload of the current request; `kind` is the only kind of file allowed."""
+    classification = _parse(upload, _options(upload.fields, settings()))
+    if kind is not None and classification.format.kind != kind:
+        raise errors.WrongMediaKind("several files in one form must be pictures: send each video in its own request")
+    context.check_lane(lane_of(classification.format.kind, upload.source.length))
+    body = _answer(upload, classification, context)
+    _keep_if_unsure(upload, classification, context.owner, body)
+    body["timing_ms"] = context.timings.milliseconds()
+    return body
+
+
+def _parse(upload: Upload, options: dict[str, Any]) -> ClassifyRequest:
+    """Return what the request asks for; raises UnsupportedMedia for a file that is refused."""
+    file_format = recognise(upload.source.read(HEAD_BYTES))
+    model = options["model"] or pipeline().default_model(file_format.kind)
+    return ClassifyRequest(**options | {"source": upload.source, "format": file_format, "model": model})
+
+
+def _options(fields: Mapping[str, str], limits: Settings) -> dict[str, Any]:
+    """Return the parameters of the request, `model` empty without one; raises InvalidParameter."""
+    params = upload_params(fields)
+    return {
+        "top_k": whole_number(params, "top_k", DEFAULT_TOP_K, MAX_TOP_K),
+        "clips": whole_number(params, "clips", 1, limits.max_clips),
+        "sampling": choice(params, "sampling", limits.sampling, SAMPLINGS),
+        "keep_first_clip": flag(params, "thumbnails"),
+        "selection": selection(params),
+        "model": params.get("model", ""),
+    }
 
 
 def _answer(upload: Upload, classification: ClassifyRequest, context: RequestContext) -> dict[str, Any]:
@@ -172,10 +214,11 @@ def _name_the_request() -> None:
 @blueprint.post("/v1/classify")
 @guard.takes_upload
 def classify() -> Response:
-    """Classify one upload."""
-    body = classify_request()
+    """Classify one upload, or the pictures of a form."""
+    body = classify_request(max_files=MAX_FILES)
     response = jsonify(body)
-    response.headers["X-Clipstack-Cache"] = body["cache"]
+    if "cache" in body:
+        response.headers["X-Clipstack-Cache"] = body["cache"]
     return response
 
 
@@ -215,45 +258,3 @@ def ready() -> Response:
         **pipeline().load(),
     }
     return jsonify(status="ready", models=names, **details)
-
-
-@blueprint.app_errorhandler(errors.ClipstackError)
-def answer_error(error: errors.ClipstackError) -> Response:
-    """Return the JSON response for `error`, with the Retry-After and WWW-Authenticate headers it needs."""
-    g.error_code = error.code
-    response = jsonify(error={"code": error.code, "message": error.message, "request_id": g.request_id})
-    response.status_code = error.status
-    if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, errors.Unauthorized):
-        response.headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, errors.RateLimited):
-        response.headers.update(error.headers)
-    return response
-
-
-@blueprint.app_errorhandler(HTTPException)
-def answer_http_error(error: HTTPException) -> Response:
-    """Return one of Flask's own errors in the API's error format."""
-    for kind in (errors.NotFound, errors.MethodNotAllowed, errors.TooLarge):
-        if error.code == kind.status:
-            response = answer_error(kind(error.description or kind.code))
-            break
-    else:
-        response = answer_error(errors.BadRequest(error.description or "the request is not valid"))
-    for name, value in error.get_headers():
-        if name.lower() == "allow":
-            response.headers[name] = value
-    return response
-
-
-@blueprint.app_errorhandler(Exception)
-def answer_surprise(error: Exception) -> Response:
-    """Log an unexpected exception and return 500 with the request id, which finds the traceback in the log.
-
-    A lack of file descriptors, memory or threads passes: it is 503.
-    """
-    log.exception("request %s failed", g.get("request_id", "-"), exc_info=error)
-    if errors.is_lack_of_resources(error):
-        return answer_error(errors.NotReady("the service has too few file descriptors or too little memory: retry"))
-    return answer_error(errors.ClipstackError("the service made a mistake; it has been logged"))

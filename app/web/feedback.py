@@ -19,9 +19,10 @@ from app.jobs.storage.records import JobState
 from app.media.formats import HEAD_BYTES, mime_type, recognise
 from app.media.types import Source
 from app.uploads.parser import receive
-from app.web import classify, jobs, remote
+from app.web import classify, jobs
 from app.web.known_params import upload_params
 from app.web.params import choice, label_list, number, whole_number
+from app.web.sources import remote
 
 MAX_PAGE = 500
 MAX_SECONDS = 1e6
@@ -80,7 +81,8 @@ def _of_job(kept: FeedbackStore) -> tuple[Clip, Entry]:
 
 def _of_file(kept: FeedbackStore) -> tuple[Clip, Entry]:
     limits = classify.settings()
-    with receive(request, limits.run_dir / "uploads", limits.max_upload_mb << 20) as upload:
+    max_bytes = limits.max_upload_mb << 20
+    with receive(request, limits.run_dir / "uploads", max_bytes, classify.OPENERS) as upload:
         if upload.url:
             remote.download(upload, classify.request_context())
         params = upload_params(upload.fields)

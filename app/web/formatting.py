@@ -31,7 +31,7 @@ class ErrorHelp(NamedTuple):
 PROBLEMS = {
     "missing_file": ErrorHelp("No file was chosen", "Choose a video or a picture first."),
     "empty_file": ErrorHelp("This file is empty", "It has no bytes in it. Was it still being copied or downloaded?"),
-    "too_many_files": ErrorHelp("One file at a time", "Send the files one after the other."),
+    "too_many_files": ErrorHelp("Too many files at a time", "Send the files one after the other."),
     "invalid_multipart": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
     "too_large": ErrorHelp("This file is too large", "Cut the video, or export it in a smaller size."),
     "unsupported_media": ErrorHelp(
@@ -61,6 +61,12 @@ PROBLEMS = {
     "inference_failed": ErrorHelp(
         "The model failed on this file", "The fault is the service's, not your file's. Please try again."
     ),
+    "upload_not_found": ErrorHelp("The upload is gone", "It was not continued in time. Please send the file again."),
+    "upload_locked": ErrorHelp("The upload is in use", "Another tab may be sending it. Try again in a moment."),
+    "upload_incomplete": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
+    "offset_conflict": ErrorHelp("The upload got out of step", "Try again: it continues where it was."),
+    "checksum_mismatch": ErrorHelp("The upload was damaged on its way", "Try again: it continues where it was."),
+    "tus_version_unknown": ErrorHelp("This page is out of date", "Reload the page, then send the file again."),
     "job_not_found": ErrorHelp("This video is no longer here", "It was deleted, or it has expired."),
     "feedback_off": ErrorHelp("Corrections are off", "This service keeps none. Reload the page."),
     "feedback_not_found": ErrorHelp("This correction is no longer here", "It was removed."),
@@ -96,7 +102,7 @@ PROBLEMS = {
     "http_version": ErrorHelp("A proxy or the browser is in the way", "Try another browser or another network."),
     # Errors from the page's scripts
     "no_connection": ErrorHelp("The connection was lost", "Check the network, then send the file again."),
-    "not_a_file": ErrorHelp("That is not a file", "Drop videos or pictures, not folders or links."),
+    "not_a_file": ErrorHelp("There is no file in it", "Drop videos or pictures, or a folder with some."),
 }
 UNEXPECTED = ErrorHelp("Something went wrong", "The fault is the service's, not your file's. Please try again.")
 

@@ -22,6 +22,7 @@ OF_CLIENTS = frozenset(
         "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Host", "Idempotency-Key", "If-Match",
         "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-Id", "Origin", "Pragma", "Range", "Referer",
         "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Traceparent", "Tracestate", "Transfer-Encoding",
+        "Tus-Resumable", "Upload-Checksum", "Upload-Length", "Upload-Metadata", "Upload-Offset",
         "User-Agent", "X-Api-Key", "X-Csrf-Token", "X-Deadline-Ms", "X-File-Name",
     )
 )  # fmt: skip

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, current_app, g, jsonify, request
 
 from app import tracing
 from app.auth import guard
@@ -20,12 +20,14 @@ from app.jobs.transfers import NO_TIMELINE
 from app.media.formats import HEAD_BYTES, mime_type, recognise
 from app.timeline import export, plot
 from app.timeline.segments import MARGIN
+from app.uploads.errors import UploadNotFound
 from app.uploads.parser import receive
-from app.web import classify, remote
+from app.web import classify
 from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.known_params import upload_params
 from app.web.params import MAX_TOP_K, choice, flag, number, selection, whole_number
+from app.web.sources import remote
 from app.web.webhooks import callback_url
 
 MIN_HOP_S, MAX_HOP_S = 0.01, 3600.0
@@ -62,10 +64,26 @@ def find_job(identity: str) -> Job:
 @guard.takes_upload
 def accept() -> tuple[Response, int]:
     """Create a job from an upload: 202 for a new job, 200 for the job that this idempotency key already made."""
-    settings = classify.settings()
     guard.require_lane("jobs")
     key = _key(request.headers.get("Idempotency-Key", ""))
-    with receive(request, settings.run_dir / "uploads", settings.max_upload_mb << 20) as upload:
+    try:
+        job, new = _accept(key)
+    except UploadNotFound:
+        # The answer to an earlier request may have been lost, after the upload had become the job's
+        made = service().made_of(g.get("upload", ""), guard.owner(), key)
+        if made is None:
+            raise
+        job, new = made, False
+    response = _record(job)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return response, 202 if new else 200
+
+
+def _accept(key: str | None) -> tuple[Job, bool]:
+    """Make a job of the request's upload; return it and whether it is new."""
+    settings = classify.settings()
+    folder, max_bytes = settings.run_dir / "uploads", settings.max_upload_mb << 20
+    with receive(request, folder, max_bytes, classify.OPENERS) as upload:
         params = upload_params(upload.fields)
         chosen = selection(params)
         model = params.get("model") or settings.model
@@ -86,6 +104,7 @@ def accept() -> tuple[Response, int]:
             callback_url=callback_url(params),
             traceparent=tracing.traceparent(),
             results=remote.remote_files().check_results(params.get("results", "")),
+            upload=g.get("upload", ""),
         )
         if upload.url:
             name = remote.remote_files().check(upload.url)
@@ -96,10 +115,7 @@ def accept() -> tuple[Response, int]:
             known.decision_rule(chosen)
         if not upload.url:
             classify.pipeline().check_video(upload.source)
-        job, new = service().accept(spec, None if upload.url else upload.source, key)
-    response = _record(job)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return response, 202 if new else 200
+        return service().accept(spec, None if upload.url else upload.source, key)
 
 
 def _key(text: str) -> str | None:

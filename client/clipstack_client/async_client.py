@@ -8,13 +8,16 @@ from types import TracebackType
 
 from .async_feedback import AsyncFeedback
 from .async_jobs import AsyncJobs
+from .errors import ClipstackError, RequestRefused
 from .http.address import authorized
 from .http.requester import label_list, without_none
 from .http.response import Response, error_from
 from .http.transport import Request, Transport
 from .models import Health, Model, Result
 from .parsing import parse_model, parse_result
+from .picture_form import parse_results, picture_forms
 from .reduction.uploader import Rate, Reduction, Uploader, UploadRequest
+from .resumable import THRESHOLD_BYTES
 from .upload import Source, Upload, Watcher
 from .webhooks import AsyncWebhooks
 
@@ -37,6 +40,8 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
         key: The service's key; by default the environment variable CLIPSTACK_KEY.
         verify: For https: a file of certificates to trust instead of the system's, for example a self-signed
             certificate, or False to trust any certificate, for tests only.
+        resumable_bytes: Files of jobs from this size on are sent in chunks: they continue after a broken connection and
+            after a restart of the program, and give up when nothing arrives for three times the patience. None: never.
 
     Raises:
         ValueError: The URL is not http(s), or the key is malformed.
@@ -53,9 +58,10 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
         verify: bool | str | os.PathLike[str] = True,
+        resumable_bytes: int | None = THRESHOLD_BYTES,
     ) -> None:
         transport = Transport(url, timeout, authorized(key, headers), verify)
-        super().__init__(transport, patience, Uploader(self.models, Rate(rate)))
+        super().__init__(transport, patience, Uploader(self.models, Rate(rate)), resumable_bytes)
 
     @property
     def url(self) -> str:
@@ -118,6 +124,44 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
         response, description = await self._uploader.send(request, post)
         with self._requester.parsing(response):
             return parse_result(description.describe(response.content), response.cache)
+
+    async def classify_many(
+        self,
+        sources: Sequence[Source],
+        *,
+        model: str | None = None,
+        top_k: int = 5,
+        min_score: float | None = None,
+        labels: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+    ) -> tuple[Result | ClipstackError, ...]:
+        """Classify many pictures with few requests, and return each one's result or error, in their order.
+
+        See `classify` for the arguments. A request that fails as a whole raises its error.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        params = without_none(
+            model=model,
+            top_k=top_k,
+            min_score=min_score,
+            labels=label_list(labels),
+            exclude=label_list(exclude),
+        )
+        results: list[Result | ClipstackError] = []
+        for form in picture_forms(sources):
+            request = Request("POST", "/v1/classify", params, {"Content-Type": form.content_type})
+            try:
+                response = await self._requester.send(request, form.upload())
+            except RequestRefused as error:
+                if len(form.names) > 1:
+                    raise
+                results.append(error)  # of a form with one picture
+                continue
+            with self._requester.parsing(response):
+                results += parse_results(dict(response.content), form.names)
+        return tuple(results)
 
     async def models(self) -> tuple[Model, ...]:
         """Return the models that the service offers."""

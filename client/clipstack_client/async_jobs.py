@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from .errors import RequestRefused
 from .follow import JobWatcher, follow, wait_for_job
 from .http.requester import Requester, label_list, without_none
 from .http.response import Response
@@ -18,17 +20,22 @@ from .http.transport import Request, Transport
 from .jobs import Job
 from .parsing import parse_job
 from .reduction.uploader import Reduction, Uploader, UploadRequest
-from .upload import Source, Upload, Watcher
+from .resumable import NotOffered, ResumableSender
+from .upload import Source, Upload, Watcher, file_name
 
 CANCEL_POLL_S = 0.1
 MAX_PAGE = 500  # jobs in one answer of the service
+FILE_AT_FAULT = (415, 422)
 
 
 class AsyncJobs:
     """Job methods of `AsyncClient`."""
 
-    def __init__(self, transport: Transport, patience_s: float, uploader: Uploader) -> None:
+    def __init__(
+        self, transport: Transport, patience_s: float, uploader: Uploader, resumable_bytes: int | None
+    ) -> None:
         self._transport = transport
+        self._resumable = ResumableSender(transport, patience_s, resumable_bytes)
         self._patience_s = patience_s
         self._requester = Requester(transport, patience_s)
         self._uploader = uploader
@@ -85,11 +92,29 @@ class AsyncJobs:
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
 
         async def post(upload: Upload) -> Response:
+            if self._resumable.suits(upload):
+                with suppress(NotOffered):
+                    return await self._submit_resumable(upload, source, Request("POST", "/v1/jobs", params, headers))
             return await self._requester.send(Request("POST", "/v1/jobs", params, headers, safe=True), upload)
 
         request = UploadRequest(source, reduce, model, 0, progress)
         response, description = await self._uploader.send(request, post)
         return replace(self._parse_job(response), sent=description.sent)
+
+    async def _submit_resumable(self, upload: Upload, source: Source, request: Request) -> Response:
+        """Send the file in chunks, then submit the job of the complete upload."""
+        id = await self._resumable.send(upload, file_name(source), source)
+        upload.report("classifying")
+        body = Upload(io.BytesIO(json.dumps({"upload": id}).encode()), None)
+        headers = {**request.headers, "Content-Type": "application/json"}
+        try:
+            response = await self._requester.send(replace(request, headers=headers, safe=True), body)
+        except RequestRefused as error:
+            if error.status in FILE_AT_FAULT:  # after another refusal the caller may try again without sending it again
+                await self._resumable.remove(id)
+            raise
+        self._resumable.forget(upload, source)
+        return response
 
     async def job(self, id: str, *, windows: bool = False) -> Job:
         """Return the record of a job, optionally with every window, which may take several requests."""

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from .async_client import DEFAULT_URL, AsyncClient
 from .loop_thread import LoopThread
+from .resumable import THRESHOLD_BYTES
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,9 +53,17 @@ class Client:
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
         verify: bool | str | os.PathLike[str] = True,
+        resumable_bytes: int | None = THRESHOLD_BYTES,
     ) -> None:
         self._client = AsyncClient(
-            url, timeout=timeout, patience=patience, rate=rate, headers=headers, key=key, verify=verify
+            url,
+            timeout=timeout,
+            patience=patience,
+            rate=rate,
+            headers=headers,
+            key=key,
+            verify=verify,
+            resumable_bytes=resumable_bytes,
         )
         self._thread = LoopThread()
 
@@ -64,6 +73,7 @@ class Client:
         return self._client.url
 
     classify = _blocking(AsyncClient.classify)
+    classify_many = _blocking(AsyncClient.classify_many)
     models = _blocking(AsyncClient.models)
     health = _blocking(AsyncClient.health)
     timeline = _blocking(AsyncClient.timeline)

@@ -50,7 +50,7 @@ class Upload:
         self.total = None if self._start is None else file.seek(0, io.SEEK_END) - self._start
         self.headers = _headers(name, self.total)
         self.sending_s = 0.0
-        self._sent = 0
+        self.sent = 0  # bytes passed to the connection in the last attempt
         self._started = False
 
     @property
@@ -58,35 +58,39 @@ class Upload:
         """Return whether the file can be sent (again) from its start."""
         return self._start is not None or not self._started
 
-    @property
-    def sent(self) -> int:
-        """Return the bytes passed to the connection in the last attempt."""
-        return self._sent
-
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body from its start; raise OSError if the file has become shorter since it was opened."""
-        self._started, self._sent = True, 0
+        self._started, self.sent = True, 0
         if self._start is not None:
             self._file.seek(self._start)
         self.report("sending")
         started = time.perf_counter()
         while chunk := await run_in_thread(self._file.read, self._next_bytes()):
             yield chunk
-            self._sent += len(chunk)
+            self.sent += len(chunk)
             self.sending_s = time.perf_counter() - started
             self.report("sending")
-        if self.total is not None and self._sent < self.total:
-            raise OSError(f"the file became shorter while it was sent: {self._sent} of {self.total} bytes")
+        if self.total is not None and self.sent < self.total:
+            raise OSError(f"the file became shorter while it was sent: {self.sent} of {self.total} bytes")
         self.report("classifying")
+
+    def read_at(self, offset: int, max_bytes: int) -> bytes:
+        """Return the bytes from `offset` on, at most `max_bytes`; raise OSError if the file has become shorter."""
+        total, start = self.total or 0, self._start or 0
+        self._file.seek(start + offset)
+        content = self._file.read(min(max_bytes, total - offset))
+        if not content:
+            raise OSError(f"the file became shorter while it was sent: {offset} of {total} bytes")
+        return content
 
     def report(self, stage: Stage) -> None:
         """Call the watcher, if there is one."""
         if self._watcher is not None:
-            self._watcher(Progress(stage, self._sent, self.total))
+            self._watcher(Progress(stage, self.sent, self.total))
 
     def _next_bytes(self) -> int:
         # Never more than announced: a growing file is sent with its length at opening.
-        return CHUNK_BYTES if self.total is None else min(CHUNK_BYTES, self.total - self._sent)
+        return CHUNK_BYTES if self.total is None else min(CHUNK_BYTES, self.total - self.sent)
 
 
 @contextmanager

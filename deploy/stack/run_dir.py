@@ -5,7 +5,7 @@
             web/ (socket, pid, waiting, tmp/, backlog/, shut/, metrics/)  uploads/  tmp/  gpu/ (models placed on GPUs)
             sockets/ (Triton's)  watchdog/ (its metrics)  fetch/ (its socket)
                                                   owned by the user that the programs run as
-<data_dir>/ jobs/  results/  sessions/  queue.db      owned by that user too; by default <run_dir>/data
+<data_dir>/ jobs/  results/  sessions/  uploads/  queue.db      owned by that user too; by default <run_dir>/data
             webhooks/ (their secret)                  owned by that user too, if there are any
             access/ (keys)                            owned by the user that starts the stack, readable by that user
 """
@@ -31,7 +31,7 @@ USER_FOLDERS = (
     *("uploads", "tmp", "gpu", "sockets", "watchdog", "fetch"),
 )
 PROGRAMS = ("jobs", "nginx", "triton", "watchdog", "web")
-DATA_FOLDERS = ("jobs", "results", "sessions")
+DATA_FOLDERS = ("jobs", "results", "sessions", "uploads")
 LOG_BYTES = "20MB"  # size of one log file before Supervisor rotates it
 MIN_FORWARDED = 32  # minimum of requests per nginx worker: the workers do not share the load evenly
 # nginx passes on this multiple of web's capacity. Web reports when it is full (app/admission/flags.py); this

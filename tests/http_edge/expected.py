@@ -32,7 +32,7 @@ EXPECTED = {
     "a form that does not end": "400 invalid_multipart",
     "a form without a file": "400 missing_file",
     "an empty file": "400 empty_file",
-    "two files": "400 too_many_files",
+    "65 files": "400 too_many_files",
     "text": "415 unsupported_media",
     "random bytes": "415 unsupported_media",
     "zeros": "415 unsupported_media",

@@ -23,7 +23,7 @@ WRONG: dict[str, bytes] = {
     "a form that does not end": form(part(b"a film"), end=b""),
     "a form without a file": form(b'name="top_k"\r\n\r\n3'),
     "an empty file": form(part(b"")),
-    "two files": form(part(b"a film"), part(b"another")),
+    "65 files": form(*[part(b"a film")] * 65),
 }
 
 

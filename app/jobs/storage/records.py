@@ -99,6 +99,7 @@ class JobSpec:
     callback_url: str = ""  # receiver of webhooks; "" for none
     traceparent: str = ""  # span of the request; "" without traces
     results: str = ""  # folder of an object store that the finished record is written to; "" for none
+    upload: str = ""  # id of the resumable upload that the file came from
 
     @property
     def selection(self) -> Selection:
@@ -112,7 +113,7 @@ class JobSpec:
 
     def has_same_parameters(self, other: JobSpec) -> bool:
         """Return whether `other` has the same parameters, file name and file size."""
-        ignored = {"id": "", "created": "", "sha256": "", "traceparent": ""}
+        ignored = {"id": "", "created": "", "sha256": "", "traceparent": "", "upload": ""}
         return {**asdict(self), **ignored} == {**asdict(other), **ignored}
 
 

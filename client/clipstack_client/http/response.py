@@ -18,6 +18,7 @@ class Response:
     """Complete HTTP response; `content` is its JSON object, empty if there is none, and `body` all its bytes.
 
     `cache` is `hit` or `miss`, `off` if the service did not use its result cache, None from a service without one.
+    `upload_offset` is the number of bytes of a resumable upload that have arrived.
     """
 
     status: int
@@ -27,6 +28,7 @@ class Response:
     retry_after_s: float | None
     location: str | None
     cache: str | None
+    upload_offset: int | None = None
 
 
 def error_from(response: Response, url: str) -> ClipstackError:

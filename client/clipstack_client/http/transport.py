@@ -203,6 +203,7 @@ def _to_response(response: httpx.Response, body: bytes) -> Response:
         content = json.loads(body)
     except ValueError:
         content = None
+    offset = response.headers.get("Upload-Offset", "")
     return Response(
         status=response.status_code,
         body=body,
@@ -211,6 +212,7 @@ def _to_response(response: httpx.Response, body: bytes) -> Response:
         retry_after_s=retry_after_s(response.headers.get("Retry-After")),
         location=response.headers.get("Location"),
         cache=response.headers.get("X-Clipstack-Cache"),
+        upload_offset=int(offset) if offset.isascii() and offset.isdecimal() else None,
     )
 
 

@@ -241,10 +241,10 @@ def test_upload_without_file_is_refused(page: Page) -> None:
     page.evaluate("""() => {
         const event = new DragEvent("drop", { bubbles: true, cancelable: true });
         Object.defineProperty(event, "dataTransfer", { value: { types: ["Files"], items: [
-            { kind: "file", webkitGetAsEntry: () => ({ isDirectory: true }), getAsFile: () => null },
+            { kind: "file", webkitGetAsEntry: () => null, getAsFile: () => null },
         ] } });
         document.body.dispatchEvent(event);
     }""")
-    expect(page.get_by_role("alert")).to_contain_text("Drop videos or pictures, not folders or links.")
+    expect(page.get_by_role("alert")).to_contain_text("Drop videos or pictures, or a folder with some.")
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator(".notice")).to_have_count(0)

@@ -27,8 +27,9 @@ const raw = (model?: string) =>
     bodySerializer: (bytes) => bytes,
   });
 
-const labels = (result?: components["schemas"]["Classification"]): string[] =>
-  result?.predictions.map((prediction) => prediction.label) ?? [];
+type Schemas = components["schemas"];
+const labels = (result?: Schemas["Classification"] | Schemas["Classifications"]): string[] =>
+  result && "predictions" in result ? result.predictions.map((prediction) => prediction.label) : [];
 
 console.log(JSON.stringify({
   form: labels(form.data),

@@ -91,6 +91,21 @@ def test_base64_in_json(tmp_path: Path) -> None:
     assert (got.content, got.name, got.fields) == (CONTENT, "a.mp4", {"top_k": "2"})
 
 
+def test_several_files_of_form_keep_their_order(tmp_path: Path) -> None:
+    empty = b'name="file"; filename=""\r\n\r\n'
+    parts = (b'name="top_k"\r\n\r\n3', FILE, empty, FILE.replace(b"clip", b"other"))
+    with (
+        Flask("test").test_request_context("/v1/classify", method="POST", **form(*parts)),  # type: ignore[arg-type]
+        receive(request, tmp_path, MAX_BYTES, max_files=3) as upload,
+    ):
+        files = (upload, *upload.more)
+        assert [item.name for item in files] == ["clip.mp4", "", "other.mp4"]
+        assert [item.source.read(MAX_BYTES) for item in (files[0], files[2])] == [CONTENT] * 2
+        assert [item.fields for item in files] == [{"top_k": "3"}] * 3
+        with pytest.raises(errors.EmptyFile):
+            files[1].check()
+
+
 def test_a_data_url_in_json(tmp_path: Path) -> None:
     assert take(tmp_path, json={"file": "data:video/mp4;base64,AAEC"}).content == b"\x00\x01\x02"
 

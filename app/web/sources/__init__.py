@@ -1,0 +1,1 @@
+"""Files that a request names instead of carrying them."""

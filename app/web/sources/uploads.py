@@ -1,0 +1,167 @@
+"""HTTP views of resumable uploads: tus 1.0 with creation, checksums, expiration and termination.
+
+A body is written to its file as it arrives (nginx/snippets/resumable.conf passes it on unbuffered), so each one holds
+a thread; TransferLimiter limits their number.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email.utils import formatdate
+
+from flask import Blueprint, Response, current_app, g, jsonify, request
+
+from app.auth import guard
+from app.errors import BadRequest, ClipstackError, Overloaded, TooLarge, UnsupportedMedia
+from app.media.types import Source
+from app.settings import Settings
+from app.uploads import tus
+from app.uploads.errors import TusVersionUnknown
+from app.uploads.parser import Upload
+from app.uploads.resumable import ResumableStore, ResumableUpload
+from app.uploads.transfer import Body, TransferLimiter, append
+
+blueprint = Blueprint("uploads", __name__)
+
+
+def store() -> ResumableStore:
+    """Return this worker's store of resumable uploads."""
+    result: ResumableStore = current_app.extensions["clipstack.uploads"]
+    return result
+
+
+@contextmanager
+def use(identity: str) -> Iterator[Upload]:
+    """Yield a complete upload of the request's owner; it is removed unless the block raises an exception."""
+    g.upload = identity
+    with store().use(guard.owner(), identity) as upload:
+        metadata = tus.parse_metadata(upload.metadata)
+        name = metadata.get("filename") or metadata.get("name", "")
+        yield Upload(Source(str(upload.data), 0, upload.length), name)
+
+
+def _max_bytes() -> int:
+    settings: Settings = current_app.config["CLIPSTACK"]
+    return settings.max_upload_mb << 20
+
+
+@blueprint.route("/v1/uploads", methods=["OPTIONS"], provide_automatic_options=False)
+def capabilities() -> Response:
+    """Tell what this service supports of tus."""
+    response = Response(status=204)
+    response.headers["Tus-Version"] = tus.VERSION
+    response.headers["Tus-Extension"] = ",".join(tus.EXTENSIONS)
+    response.headers["Tus-Max-Size"] = str(_max_bytes())
+    response.headers["Tus-Checksum-Algorithm"] = ",".join(tus.ALGORITHMS)
+    return response
+
+
+@blueprint.post("/v1/uploads", provide_automatic_options=False)
+def create() -> tuple[Response, int]:
+    """Create an upload; a body with the type of chunks is its beginning."""
+    _check_version()
+    if "Upload-Length" not in request.headers:
+        raise BadRequest("Upload-Length is missing: an upload needs its whole length in bytes from the start")
+    length = tus.parse_size("Upload-Length", request.headers["Upload-Length"])
+    if length > _max_bytes():
+        raise TooLarge(f"the file is larger than the {_max_bytes() >> 20} MiB allowed")
+    metadata = request.headers.get("Upload-Metadata", "")
+    tus.parse_metadata(metadata)
+    upload = store().create(guard.owner(), length, metadata)
+    offset = 0
+    if request.mimetype == tus.CHUNK_TYPE:
+        with suppress(ClipstackError):  # the upload exists: the client needs its address, and asks for its offset
+            offset = _receive(upload.id, 0)
+    response = jsonify(id=upload.id, length=length, offset=offset)
+    response.headers["Location"] = f"/v1/uploads/{upload.id}"
+    response.headers["Upload-Offset"] = str(offset)
+    response.headers["Upload-Expires"] = _expires(upload)
+    return response, 201
+
+
+@blueprint.route("/v1/uploads/<identity>", methods=["HEAD"], provide_automatic_options=False)
+def show(identity: str) -> Response:
+    """Tell how much of an upload has arrived."""
+    _check_version()
+    with suppress(ClipstackError), store().locked(guard.owner(), identity):
+        pass  # wait for an interrupted request to write its last bytes, so that the offset is final
+    upload = store().find(guard.owner(), identity)
+    response = Response(status=200)
+    response.headers["Upload-Offset"] = str(upload.offset)
+    response.headers["Upload-Length"] = str(upload.length)
+    response.headers["Upload-Expires"] = _expires(upload)
+    if upload.metadata:
+        response.headers["Upload-Metadata"] = upload.metadata
+    return response
+
+
+@blueprint.patch("/v1/uploads/<identity>")
+def send_chunk(identity: str) -> Response:
+    """Append the body to an upload."""
+    _check_version()
+    if request.mimetype != tus.CHUNK_TYPE:
+        raise UnsupportedMedia(f"a chunk needs the Content-Type {tus.CHUNK_TYPE}")
+    offset = _receive(identity, tus.parse_size("Upload-Offset", request.headers.get("Upload-Offset", "")))
+    response = Response(status=204)
+    response.headers["Upload-Offset"] = str(offset)
+    response.headers["Upload-Expires"] = _expires(store().find(guard.owner(), identity))
+    return response
+
+
+@blueprint.delete("/v1/uploads/<identity>")
+def remove(identity: str) -> Response:
+    """Remove an upload."""
+    _check_version()
+    with store().locked(guard.owner(), identity) as upload:
+        upload.remove()
+    return Response(status=204)
+
+
+def _receive(identity: str, offset: int) -> int:
+    """Append the request's body to an upload at `offset` and return the new offset."""
+    limiter: TransferLimiter = current_app.extensions["clipstack.transfers"]
+    body, owner = _body(), guard.owner()
+    try:
+        checksum = tus.parse_checksum(request.headers.get("Upload-Checksum", ""))
+        with limiter.hold(owner), store().locked(owner, identity) as upload:
+            return append(upload, body, offset, checksum)
+    except Overloaded:
+        raise
+    except ClipstackError:
+        body.discard()
+        raise
+
+
+def _body() -> Body:
+    """Return the request's body, straight from gunicorn: werkzeug's stream would drop what came before a break."""
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+
+    def stop() -> None:
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+
+    is_chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    return Body(request.environ["wsgi.input"].read, None if is_chunked else request.content_length or 0, stop)
+
+
+def _check_version() -> None:
+    if request.headers.get("Tus-Resumable") != tus.VERSION:
+        raise TusVersionUnknown(f"send the header 'Tus-Resumable: {tus.VERSION}' (https://tus.io)")
+
+
+def _expires(upload: ResumableUpload) -> str:
+    return formatdate(upload.last_written + store().limits.lifetime_s, usegmt=True)
+
+
+@blueprint.after_app_request
+def _add_headers(response: Response) -> Response:
+    """Add the headers of every answer about uploads, errors included."""
+    if request.path == "/v1/uploads" or request.path.startswith("/v1/uploads/"):
+        response.headers["Tus-Resumable"] = tus.VERSION
+        response.headers["Cache-Control"] = "no-store"
+        if g.get("error_code") == TusVersionUnknown.code:
+            response.headers["Tus-Version"] = tus.VERSION
+    return response

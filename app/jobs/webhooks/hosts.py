@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from app.fetch.addresses import is_public
+
 MAX_URL = 2048  # characters
 PRIVATE = "!private"
 _PORTS = {"http": 80, "https": 443}
@@ -71,7 +73,7 @@ def is_allowed_address(text: str, *, private: bool) -> bool:
         address = address.ipv4_mapped or address.sixtofour or address
     if address.is_link_local or address.is_multicast or address.is_unspecified:
         return False
-    return address.is_global or (private and (address.is_private or address.is_loopback))
+    return is_public(address) or (private and (address.is_private or address.is_loopback))
 
 
 def _entry(text: str) -> _Entry:

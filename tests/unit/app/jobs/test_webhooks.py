@@ -385,6 +385,9 @@ def test_wrong_receivers_in_the_setting_are_named(text: str) -> None:
         ("224.0.0.1", False, False),
         ("0.0.0.0", False, False),
         ("2002:a9fe:a9fe::1", False, False),
+        ("64:ff9b::808:808", True, True),
+        ("64:ff9b::7f00:1", False, False),
+        ("3fff::1", False, False),
     ],
 )
 def test_addresses_of_receivers_are_checked(address: str, private: bool, public: bool) -> None:

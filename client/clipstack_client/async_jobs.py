@@ -53,6 +53,7 @@ class AsyncJobs:
         labels: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
         callback_url: str | None = None,
+        results: str | None = None,
         key: str | None = None,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
@@ -70,6 +71,8 @@ class AsyncJobs:
             labels: Only these labels; see `classify`.
             exclude: But not these labels.
             callback_url: Receiver of webhooks about the job; the service must allow its host.
+            results: Folder of an object store that the service writes the finished record to, such as
+                `s3://bucket/results`; the service must allow it.
             key: Idempotency key, at most 200 printable ASCII characters: the same key returns the first job again.
             reduce: See `classify`; `frames` is not possible, because a timeline uses all frames.
             progress: Receives a `Progress` as the upload proceeds.
@@ -88,6 +91,7 @@ class AsyncJobs:
             labels=label_list(labels),
             exclude=label_list(exclude),
             callback_url=callback_url,
+            results=results,
         )
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
 
@@ -160,6 +164,7 @@ class AsyncJobs:
         labels: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
         callback_url: str | None = None,
+        results: str | None = None,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
         watch: JobWatcher | None = None,
@@ -183,6 +188,7 @@ class AsyncJobs:
             labels=labels,
             exclude=exclude,
             callback_url=callback_url,
+            results=results,
             reduce=reduce,
             progress=progress,
         )

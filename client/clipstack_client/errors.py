@@ -69,7 +69,10 @@ class ServiceUnavailable(ServiceFailed):
 
 # Codes of failed jobs for which the file is not at fault, so that a retry may succeed.
 _SERVICE_CODES = frozenset(
-    {"internal", "inference_failed", "inference_timeout", "not_ready", "overloaded", "storage_full", "unavailable"}
+    {
+        *("internal", "inference_failed", "inference_timeout", "not_ready", "overloaded", "storage_full"),
+        *("unavailable", "fetcher_unavailable"),
+    }
 )
 
 

@@ -51,6 +51,15 @@ def test_lost_answer_to_upload_makes_no_second_job(client: Client, service: Reco
     assert first == second
 
 
+def test_results_folder_is_sent_to_the_service(client: Client, service: RecordedService) -> None:
+    client.submit(MP4, results="s3://films/results")
+    client.timeline(MP4)
+    assert [request.query.get("results") for request in service.received if request.method == "POST"] == [
+        "s3://films/results",
+        None,
+    ]
+
+
 def test_failed_job_names_the_one_at_fault(client: Client) -> None:
     with pytest.raises(JobFailed) as failed:
         client.timeline(MP4 + BROKEN)

@@ -21,6 +21,7 @@ from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips, write_model
 
+CLIPS = torch.ones(3, 2, dtype=torch.uint8)
 KEY = {"gpu": "H100", "torch": "2.13"}
 
 
@@ -40,7 +41,8 @@ class FakeRecorder:
 def batches(layout: str, absent: str | None = None) -> Batches:
     if layout == absent:
         raise RuntimeError("cuDNN: CUDNN_STATUS_NOT_SUPPORTED")
-    return Batches((2,), 4, torch.device("cpu"), lambda clips: clips, FakeRecorder(torch.device("cpu")))
+    wrong = {"wrong": 0.2, "NaN": float("nan")}.get(layout, 0.0)
+    return Batches((2,), 4, torch.device("cpu"), lambda clips: clips + wrong, FakeRecorder(torch.device("cpu")))
 
 
 def timed(*seconds: float) -> Iterator[float]:
@@ -51,25 +53,33 @@ def timed(*seconds: float) -> Iterator[float]:
 
 def test_fastest_layout_is_chosen() -> None:
     times = timed(0.003, 0.001, 0.002)
-    choice = choose(["first", "second", "third"], batches, lambda run: next(times))
+    choice = choose(["first", "second", "third"], batches, lambda run: next(times), CLIPS)
     assert choice.layout == "second" and list(choice.seconds) == ["first", "second", "third"]
 
 
 def test_layout_that_is_not_supported_is_skipped(capfd: pytest.CaptureFixture[str]) -> None:
     times = timed(0.002)
-    choice = choose(["first", "second"], lambda name: batches(name, "first"), lambda run: next(times))
+    choice = choose(["first", "second"], lambda name: batches(name, "first"), lambda run: next(times), CLIPS)
     assert choice.layout == "second"
     assert "no layout first here: cuDNN: CUDNN_STATUS_NOT_SUPPORTED" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("layout", ["wrong", "NaN"])
+def test_layout_with_other_scores_is_not_chosen(layout: str, capfd: pytest.CaptureFixture[str]) -> None:
+    times = timed(0.003, 0.002)
+    choice = choose(["first", layout, "third"], batches, lambda run: next(times), CLIPS)
+    assert list(choice.seconds) == ["first", "third"] and choice.layout == "third"
+    assert f"no layout {layout} here: its scores differ by " in capfd.readouterr().err
+
+
 def test_no_supported_layout_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="NOT_SUPPORTED"):
-        choose(["only"], lambda name: batches(name, "only"), lambda run: 1.0)
+        choose(["only"], lambda name: batches(name, "only"), lambda run: 1.0, CLIPS)
 
 
 def test_no_layout_is_tried_after_the_limit(capfd: pytest.CaptureFixture[str]) -> None:
     seconds = iter([0.0, 1.0, layout_choice.CHOICE_LIMIT_S + 1])
-    choice = choose(["first", "second", "third"], batches, lambda run: 1.0, lambda: next(seconds))
+    choice = choose(["first", "second", "third"], batches, lambda run: 1.0, CLIPS, lambda: next(seconds))
     assert list(choice.seconds) == ["first", "second"]
     assert "layout third is not tried: 40 s are over" in capfd.readouterr().err
 

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from .accuracy import BF16_BOUND
 from .interface import first_line
 from .torch_batches import Batches, Run, fastest
 from .torch_program import Layout
@@ -44,20 +46,23 @@ def choose(
     layouts: Sequence[Layout],
     make: Callable[[Layout], Batches],
     clock: Callable[[Run], float],
+    clips: Tensor,
     now: Callable[[], float] = time.monotonic,
 ) -> Choice:
-    """Record and time the layouts and return the fastest one.
+    """Record and time the layouts and return the fastest one, of those that give the scores of the first one.
 
     Args:
         layouts: Names, the default first.
         make: Makes the batches of a layout.
         clock: Returns the seconds of a run.
+        clips: Clips uint8 (b, *clip_shape), whose scores are compared.
         now: Seconds that never go back.
 
     Raises:
         RuntimeError: The GPU's libraries support none of them.
     """
     recorded: dict[str, Batches] = {}
+    expected: Tensor | None = None
     began = now()
     for layout in layouts:
         if recorded and now() - began > CHOICE_LIMIT_S:
@@ -66,6 +71,11 @@ def choose(
         try:
             batches = make(layout)
             batches.prepare_ends()
+            scores = batches([clips])
+            expected = scores if expected is None else expected
+            difference = float((scores - expected).abs().max())
+            if not difference <= BF16_BOUND.largest:  # NaN is not
+                raise RuntimeError(f"its scores differ by {difference:.2g}")
             recorded[layout] = batches
         except RuntimeError as error:
             if layout == layouts[-1] and not recorded:

@@ -17,6 +17,7 @@ from torch.export.passes import move_to_device_pass
 from torch.fx import GraphModule
 from torch.utils.dlpack import from_dlpack
 
+from .accuracy import random_clips
 from .interface import Clips, EngineError, Scores, chosen, existing, first_line, offered
 from .layout_choice import LayoutCache, cache_folder, cache_key, choose, recording
 from .torch_batches import Batches, Network, Run
@@ -24,6 +25,7 @@ from .torch_program import LAYOUTS, Layout, has_depthwise, prepared
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 BENCHMARK_LIMIT = 4  # algorithms that cuDNN tries for a convolution: its best guesses come first
+CHECK_CLIPS, CHECK_SEED = 4, 1  # clips on which layouts must agree
 REPEATS = 20  # runs of one batch that a layout is timed by
 
 
@@ -123,7 +125,8 @@ class TorchEngine:
 
     def _measure(self, folder: Path | None, cache: LayoutCache) -> None:
         with recording(folder, alone=True):
-            choice = choose(self._layouts, self._make_batches, lambda run: seconds(run, self._device))
+            clips = torch.from_numpy(np.concatenate(random_clips(self.clip_shape, CHECK_CLIPS, CHECK_SEED)))
+            choice = choose(self._layouts, self._make_batches, lambda run: seconds(run, self._device), clips)
             summary = ", ".join(f"{name} {time**0.5 * 1e3:.2f} ms" for name, time in choice.seconds.items())
             print(f"torch: layout {choice.layout} of {summary} a clip", file=sys.stderr, flush=True)
             cache.write(choice)

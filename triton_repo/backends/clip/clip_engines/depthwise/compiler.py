@@ -22,11 +22,14 @@ def compile_kernel(kernel: tuple[int, int, int], stride: int) -> Any:
     Raises:
         RuntimeError: It cannot be compiled or loaded.
     """
-    from torch.cuda import _utils
-
     major, minor = torch.cuda.get_device_capability()
     binary = compile_binary(f"sm_{major}{minor}", definitions(kernel, stride))
-    kernels: Any = _utils._cuda_load_module(binary, [NAME])
+    try:
+        from torch.cuda._utils import _cuda_load_module
+
+        kernels: Any = _cuda_load_module(binary, [NAME])
+    except (ImportError, OSError) as error:  # private to torch: another version may not have it
+        raise RuntimeError(f"torch {torch.__version__} does not load kernels: {error}") from error
     return kernels[NAME]
 
 

@@ -124,6 +124,13 @@ gpu-decode-bundle:  ## the same for bench/gpu/decode.py: build/clipstack-gpu-dec
 	@deploy/setup
 	$(PYTHON) -m bench.gpu.bundle --decoding build/clipstack-gpu-decode.tar.xz
 
+gpu-first-bundles:  ## pack each of the three calls of bench/gpu/first_run.py (docs/gpu.md); LIBPYTHON=FILE: for Triton's stub
+	@deploy/setup test
+	@for call in layouts service decoding; do \
+		$(PYTHON) -m bench.gpu.bundle --first $$call $(if $(LIBPYTHON),--libpython "$(LIBPYTHON)") \
+			build/clipstack-gpu-$$call.tar.xz || exit 1; \
+	done
+
 lint:  ## ruff, codespell, mypy, and that imports flow one way
 	@deploy/setup test lint
 	$(PYTHON) -m ruff check .

@@ -2,6 +2,10 @@
 
 .venv/bin/python -m bench.gpu.bundle TARGET.tar.xz              (`make gpu-bundle`; needs binutils)
 .venv/bin/python -m bench.gpu.bundle --decoding TARGET.tar.xz   (`make gpu-decode-bundle`: bench/gpu/decode.py alone)
+.venv/bin/python -m bench.gpu.bundle --first CALL TARGET.tar.xz  (`make gpu-first-bundles`: bench/gpu/first_run.py CALL)
+
+A bundle of --first is small, so it leaves out what torch's own installation has (cuda-bindings), and decord. Its Triton
+brings the libpython of the stub, if there is one here: --libpython FILE.
 
 clipstack-gpu/  run  app/  bench/  deploy/  triton_repo/     the project itself, as far as it is measured
                 .runtime/triton/                             Triton's server, its stub for that Python
@@ -10,6 +14,7 @@ clipstack-gpu/  run  app/  bench/  deploy/  triton_repo/     the project itself,
 
 from __future__ import annotations
 
+import argparse
 import lzma
 import os
 import shutil
@@ -19,6 +24,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 from app.settings import CHECKOUT
 from deploy.demo import film
@@ -26,9 +32,10 @@ from deploy.unpack_triton import unpack
 
 PYTHON = "3.12"
 MOST_BYTES = 60_000_000
+FIRST_BYTES = 34_000_000  # the whole checkout beside it stays under 64 MiB
 PROJECT = (
-    "app/**/*.py", "bench/__init__.py", "bench/environment.py", "bench/gpu/*.py", "deploy/**/*.py",
-    "triton_repo/backends/clip/**/*.py", "triton_repo/zoo/**/*.py",
+    "app/**/*.py", "bench/__init__.py", "bench/environment.py", "bench/gpu/**/*.py", "deploy/**/*.py",
+    "triton_repo/backends/clip/**/*.py", "triton_repo/backends/clip/**/*.cu", "triton_repo/zoo/**/*.py",
 )  # fmt: skip
 # As in the extras `web`, `triton` and `cuda`; Triton's Python backend needs NumPy 1.
 PACKAGES = ("numpy", "psutil", "tritonclient[grpc]", "decord2", "cuda-bindings", "nvidia-ml-py")
@@ -41,26 +48,64 @@ UNNEEDED = (
 # Files with debug symbols to strip; other libraries break when stripped
 STRIPPED = (
     "site/ml_dtypes/*.so", "site/rapidjson*.so", ".runtime/triton/lib/libtritonserver*",
-    ".runtime/triton/bin/tritonserver",
+    ".runtime/triton/bin/tritonserver", ".runtime/libpython/*",
 )  # fmt: skip
 # The x86 filter makes programs a tenth smaller
 FILTERS = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9}]
-# Packages of bench/gpu/decode.py; one bundle with Triton's server would exceed MOST_BYTES
-DECODING = ("numpy", "av", "decord2", "nvidia-ml-py")
 RUN = '#!/bin/sh\ncd "$(dirname "$0")" && exec "${PYTHON:-python3}" bench/gpu/%s "$@"\n'
 
 
-def make(target: Path, decoding: bool = False) -> int:
-    """Write the bundle, or the bundle for decoding only, and return its size in bytes."""
+class Content(NamedTuple):
+    """What a bundle holds besides the project.
+
+    Attributes:
+        packages: Names of packages.
+        command: Program of bench/gpu that `run` starts, with its first arguments.
+        has_triton: Whether Triton's server belongs to it.
+        has_film: Whether a film belongs to it.
+        is_small: Whether Triton's libraries may be left out in part.
+        most_bytes: Limit of its size.
+    """
+
+    packages: tuple[str, ...]
+    command: str
+    has_triton: bool = False
+    has_film: bool = False
+    is_small: bool = False
+    most_bytes: int = MOST_BYTES
+
+
+FULL = Content(PACKAGES, "run.py", has_triton=True, has_film=True)
+DECODE = Content(("numpy", "av", "decord2", "nvidia-ml-py"), "decode.py")
+FIRST = {
+    "layouts": Content((), "first_run.py layouts", most_bytes=FIRST_BYTES),
+    "service": Content(
+        ("numpy", "psutil", "tritonclient[grpc]", "nvidia-ml-py"), "first_run.py service", has_triton=True, is_small=True,
+        most_bytes=FIRST_BYTES,
+    ),
+    "decoding": Content(("numpy", "av", "nvidia-ml-py"), "first_run.py decoding", most_bytes=FIRST_BYTES),
+}  # fmt: skip
+
+
+def make(target: Path, content: Content = FULL, libpython: Path | None = None) -> int:
+    """Write a bundle and return its size in bytes; `libpython` is the library that Triton's stub needs."""
     with tempfile.TemporaryDirectory(prefix="clipstack-bundle-") as name:
         root = Path(name, "clipstack-gpu")
         copy_project(root)
-        (root / "run").write_text(RUN % ("decode.py" if decoding else "run.py"))
+        (root / "run").write_text(RUN % content.command)
         (root / "run").chmod(0o755)
-        if not decoding:
+        if content.has_film:
             film(root / "bench" / "gpu" / "film.mp4")
+        if content.has_triton:
             _server(root, Path(name, "wheel"))
-        _packages(root / "site", Path(name, "wheels"), DECODING if decoding else PACKAGES)
+            if content.is_small:
+                _empty_icu_tables(root / ".runtime" / "triton" / "lib")
+        if libpython:
+            folder = root / ".runtime" / "libpython"  # used where the machine has none (bench/gpu/server.py)
+            folder.mkdir()
+            shutil.copyfile(libpython, folder / f"libpython{PYTHON}.so.1.0")
+        if content.packages:
+            _packages(root / "site", Path(name, "wheels"), content.packages)
         _strip(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         with lzma.open(target, "wb", filters=FILTERS) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
@@ -94,6 +139,15 @@ def _server(root: Path, download: Path) -> None:
     for library in (triton / "lib").iterdir():
         if library.name not in needed:
             library.unlink()
+
+
+def _empty_icu_tables(libraries: Path) -> None:
+    """Replace ICU's tables, 29 MB, by empty ones: only conversions of character sets need them, and none happens."""
+    for library in libraries.glob("libicudata*"):
+        major = library.name.rpartition(".so.")[2].partition(".")[0]
+        source = f"const char icudt{major}_dat[64] __attribute__((aligned(16))) = {{0}};"
+        command = ["cc", "-shared", f"-Wl,-soname,{library.name}", "-o", str(library), "-x", "c", "-"]
+        subprocess.run(command, input=source, text=True, check=True)
 
 
 def _needed_by(path: Path) -> set[str]:
@@ -146,18 +200,23 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return member
 
 
-def main(words: list[str]) -> int | str | None:
+def main() -> int | str | None:
     """Write the bundle that the arguments name; return an error message or None."""
-    decoding = words[:1] == ["--decoding"]
-    if len(words) != 1 + decoding:
-        return __doc__
-    for program in ("readelf", "strip"):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--decoding", action="store_true", help="of bench/gpu/decode.py")
+    kind.add_argument("--first", choices=FIRST, help="of one call of bench/gpu/first_run.py")
+    parser.add_argument("--libpython", type=Path, help=f"the file libpython{PYTHON}.so.1.0, for Triton's stub")
+    parser.add_argument("target", type=Path)
+    arguments = parser.parse_args()
+    for program, package in {"readelf": "binutils", "strip": "binutils", "cc": "gcc"}.items():
         if not shutil.which(program):
-            return f"{program} is missing: install binutils"
-    size = make(Path(words[-1]), decoding)
-    print(f"{words[-1]}: {size / 1e6:.1f} MB")
-    return None if size < MOST_BYTES else f"more than {MOST_BYTES / 1e6:.0f} MB"
+            return f"{program} is missing: install {package}"
+    content = FIRST[arguments.first] if arguments.first else DECODE if arguments.decoding else FULL
+    size = make(arguments.target, content, arguments.libpython if content.has_triton else None)
+    print(f"{arguments.target}: {size / 1e6:.1f} MB")
+    return None if size < content.most_bytes else f"more than {content.most_bytes / 1e6:.0f} MB"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 import numpy as np
+
+if TYPE_CHECKING:
+    from app.video.readers import Reader
 
 FRAMES, SPAN_S, RESIZE, CROP = 16, 2.5, 256, 224  # of an X3D-M clip
 
@@ -58,11 +62,9 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
     from app.media.sampling import frames_at
     from app.media.types import Limits, Source
     from app.video.container import ffmpeg_name
-    from app.video.decord_reader import DecordReader
     from app.video.gpu_frames import DeviceReader
     from app.video.packet_reader import PacketReader
     from app.video.probe import probe
-    from app.video.readers import Reader
 
     source = Source(str(path), 0, path.stat().st_size)
     media = probe(source, Limits(1 << 30, 1 << 30, 1 << 30))
@@ -79,10 +81,11 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
         return place
 
     shape = (FRAMES, CROP, CROP, 3)
-    yield (
-        "decord, CPU",
-        lambda: read(partial(DecordReader, ffmpeg_name(source), size, None), np.empty(shape, np.uint8), _nothing),
-    )
+    if find_spec("decord"):
+        from app.video.decord_reader import DecordReader
+
+        by_decord = partial(DecordReader, ffmpeg_name(source), size, None)
+        yield "decord, CPU", lambda: read(by_decord, np.empty(shape, np.uint8), _nothing)
     yield (
         "PyAV, CPU",
         lambda: read(partial(PacketReader, source, demuxer, media, size), np.empty(shape, np.uint8), _nothing),
@@ -97,7 +100,7 @@ def ways(path: Path, device: str) -> Iterator[tuple[str, Callable[[], Clip]]]:
             finish,
         ),
     )
-    numbers = frames_at(DecordReader(ffmpeg_name(source), size, None).timing, times_s)
+    numbers = frames_at(PacketReader(source, demuxer, media, size).timing, times_s)
     yield f"torchcodec, {device}", partial(_torchcodec, path, numbers, size, device)
 
 

@@ -73,9 +73,9 @@ async def measure(
             raise PathError(f"{subject.name} by {transport} is off by {difference:.2g}, allowed is {allowed:.2g}")
         result: dict[str, Any] = {"way": way, "largest_difference": difference, "allowed": allowed, "senders": {}}
         for senders in SENDERS:
-            await _send(pool, triton, subject, senders, seconds / 10)
+            await send(pool, triton, subject, senders, seconds / 10)
             started = time.perf_counter()
-            times = await _send(pool, triton, subject, senders, seconds)
+            times = await send(pool, triton, subject, senders, seconds)
             result["senders"][str(senders)] = {
                 "p50_ms": float(np.percentile(times, 50)) * 1e3,
                 "p99_ms": float(np.percentile(times, 99)) * 1e3,
@@ -84,7 +84,7 @@ async def measure(
     return result
 
 
-async def _send(pool: SlotPool, triton: Triton, subject: BenchModel, senders: int, seconds: float) -> list[float]:
+async def send(pool: SlotPool, triton: Triton, subject: BenchModel, senders: int, seconds: float) -> list[float]:
     """Return the seconds of every request of `senders` concurrent senders without pauses."""
     times: list[float] = []
     end = time.perf_counter() + seconds

@@ -16,7 +16,8 @@ from pathlib import Path
 from app.settings import CHECKOUT, Settings
 from deploy.stack.launch import TRITON
 
-START_S = 400.0  # on a GPU every model records all its batch sizes in every layout
+START_S = 400.0  # on a GPU every model measures its layouts at its first start
+LIBPYTHON = TRITON.parent / "libpython"  # in a bundle, for a machine without its own
 
 
 class ServerError(Exception):
@@ -32,10 +33,14 @@ def missing() -> str | None:
     stub = (TRITON / "backends" / "python" / "triton_python_backend_stub").read_bytes()
     if library.encode() not in stub:
         return f"its stub is not one of Python {python}"
-    own = Path(sysconfig.get_config_var("LIBDIR") or "/nowhere") / library
-    if not own.exists() and not find_library(f"python{python}"):
+    if not _has_libpython(python) and not (LIBPYTHON / library).exists():
         return f"there is no {library} on this machine, and the stub needs it"
     return None
+
+
+def _has_libpython(python: str) -> bool:
+    own = Path(sysconfig.get_config_var("LIBDIR") or "/nowhere") / f"libpython{python}.so.1.0"
+    return own.exists() or bool(find_library(f"python{python}"))
 
 
 @contextmanager
@@ -48,7 +53,7 @@ def running_triton(
         ServerError: Triton does not start.
     """
     for name in ("triton", "gpu"):
-        (run_dir / name).mkdir(parents=True)
+        (run_dir / name).mkdir(parents=True, exist_ok=True)
     for name, target in (("models", models), ("backends", TRITON / "backends")):
         (run_dir / "triton" / name).symlink_to(target)
     environment = os.environ | {
@@ -61,6 +66,9 @@ def running_triton(
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "PATH": f"{python_for_stub(run_dir / 'python')}:{os.environ['PATH']}",
     }
+    if not _has_libpython(f"{sys.version_info.major}.{sys.version_info.minor}"):
+        paths = (environment.get("LD_LIBRARY_PATH"), str(LIBPYTHON))
+        environment["LD_LIBRARY_PATH"] = ":".join(filter(None, paths))
     log = run_dir / "triton.log"
     with log.open("wb") as out:
         command = [sys.executable, "-m", *module]

@@ -1,0 +1,120 @@
+"""bench/gpu/first_run.py: its limits, its results on disk, and its steps as far as they need no GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.settings import CHECKOUT
+from bench.gpu import first_run
+from bench.gpu.first import ipc
+from bench.gpu.first.report import Report
+from bench.gpu.first_run import CALLS, Call, Step
+from tests.support.cuda_driver import fake_library
+
+
+def first(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(CHECKOUT / "bench" / "gpu" / "first_run.py"), *words]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+
+
+def results(output: Path, call: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((output / f"{call}.json").read_text())
+    return content
+
+
+def test_steps_fit_into_their_calls() -> None:
+    assert sum(call.limit_s for call in CALLS.values()) == 600
+    assert all(step.limit_s < call.limit_s for call in CALLS.values() for step in call.steps)
+
+
+def test_every_step_has_its_module() -> None:
+    names = {step.name for call in CALLS.values() for step in call.steps}
+    assert all((CHECKOUT / "bench" / "gpu" / "first" / f"{name}.py").is_file() for name in names)
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of results; steps are shell commands there."""
+    commands = {"good": 'echo \'{"a": 1}\' > "$1"', "bad": "exit 3", "slow": "echo '{}' > \"$1\"; sleep 60 & sleep 60"}
+    script = tmp_path / "step"
+    script.write_text(
+        '#!/bin/sh\nname=$(echo "$@" | sed \'s/.*--step \\([a-z]*\\).*/\\1/\')\nset -- "$4"\ncase $name in\n'
+        + "".join(f"{name}) {command} ;;\n" for name, command in commands.items())
+        + "esac\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(first_run.sys, "executable", str(script))
+    return tmp_path
+
+
+def test_step_that_fails_or_hangs_leaves_the_others_alone(steps: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    call = Call(60, (Step("slow", 0.5), Step("bad", 5), Step("good", 5)))
+    assert first_run.run_call("call", call, 60, steps, dry_run=True) == 1
+    found = results(steps, "call")["steps"]
+    assert {name: step["status"] for name, step in found.items()} == {"slow": "timeout", "bad": "failed", "good": "ok"}
+    assert found["good"]["results"] == {"a": 1}
+    assert json.loads(capfd.readouterr().out)["slow"] == "timeout"
+
+
+def test_no_step_outlasts_its_call(steps: Path) -> None:
+    call = Call(6, (Step("slow", 60), Step("slow", 60)))
+    first_run.run_call("call", call, 6, steps, dry_run=True)
+    assert results(steps, "call")["steps"]["slow"]["seconds"] < 6
+
+
+def test_report_keeps_what_came_before_a_failure(tmp_path: Path) -> None:
+    report = Report(tmp_path / "step.json")
+    report.add("first", 1)
+    with report.part("second"):
+        raise ValueError("wrong")
+    assert json.loads((tmp_path / "step.json").read_text()) == {"first": 1, "second": {"error": "ValueError: wrong"}}
+
+
+def test_memory_between_processes_is_probed_in_every_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPC_PROBE_RUNTIME", "tests.support.cuda_fake:FakeCuda")
+    monkeypatch.setenv("IPC_PROBE_LIBRARY", str(fake_library(tmp_path)))
+    report = Report(tmp_path / "ipc.json")
+    ipc.run(report, dry_run=False)
+    plain = report.results["same namespaces"]
+    assert plain["is_right"] and plain["pair_us"]["median"] > 0 and plain["pair_while_open_us"]["most"] > 0
+    assert set(report.results) == {*ipc.WAYS, "dead exporter"}
+    dead = report.results["dead exporter"]
+    assert dead["before"] == {"is_right": True}
+    assert dead["after"]["still_right"] is True and dead["after"]["close"] == "works"
+    assert "CUDA_ERROR_INVALID_HANDLE" in dead["after"]["second_open"] and "CUDA_ERROR" in dead["late"]["open"]
+
+
+def test_machine_without_gpu_says_so_in_the_results(tmp_path: Path) -> None:
+    report = Report(tmp_path / "ipc.json")
+    with report.part("step"):
+        ipc.run(report, dry_run=False)
+    assert "no memory can be exported" in report.results["same namespaces"]["error"]
+
+
+@pytest.mark.parametrize(("call", "step"), [("layouts", "layouts"), ("decoding", "nvdec")])
+def test_dry_run_ends_with_figures(tmp_path: Path, call: str, step: str) -> None:
+    environment = {
+        "IPC_PROBE_RUNTIME": "tests.support.cuda_fake:FakeCuda",
+        "IPC_PROBE_LIBRARY": str(fake_library(tmp_path)),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = first(call, "--output", str(tmp_path / "out"), "--dry-run", **environment)
+    found = results(tmp_path / "out", call)["steps"]
+    log = (tmp_path / "out" / f"{call}.log").read_text()
+    assert found["facts"]["status"] == found[step]["status"] == "ok", log
+    assert found["facts"]["results"]["torch"]["available"] is False
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{call}.json", f"{call}.log"]
+    figures = found[step]["results"]
+    if call == "layouts":
+        for layout in ("channels_last", "depthwise", "products", "contiguous"):
+            assert figures[layout]["largest_difference"] < 0.1 and figures[layout]["batch_2"]["ms"] > 0
+    else:
+        assert figures["short"]["PyAV, as for NVDEC, CPU"]["good"] and len(figures["turns"]) == 3
+    assert done.returncode in (0, 1)  # namespaces of their own may be forbidden here

@@ -35,7 +35,7 @@ def write(entries: Sequence[Feedback], folder: Path, media_url: str) -> list[Pat
         groups = [group for group in contents(entries) if group.kind == kind]
         if not groups:
             continue
-        tasks = [_task(group, media_url) for group in groups]
+        tasks = [_task(number, group, media_url) for number, group in enumerate(groups, 1)]
         labels = sorted({label for group in groups for e in group.entries for label in (*e.labels, *e.predicted)})
         for suffix, text in (("json", json.dumps(tasks, indent=1, ensure_ascii=False)), ("xml", _config(kind, labels))):
             path = folder / f"{name}.{suffix}"
@@ -44,7 +44,7 @@ def write(entries: Sequence[Feedback], folder: Path, media_url: str) -> list[Pat
     return written
 
 
-def _task(group: Content, media_url: str) -> dict[str, Any]:
+def _task(number: int, group: Content, media_url: str) -> dict[str, Any]:
     said = [entry for entry in group.entries if entry.labels]
     unsure = [entry for entry in group.entries if not entry.labels]
     first = group.entries[0]
@@ -52,9 +52,10 @@ def _task(group: Content, media_url: str) -> dict[str, Any]:
     if group.kind == "video":
         data |= {"fps": first.fps or DEFAULT_FPS, "duration_s": first.duration_s}
         data["parts"] = {e.id: [e.start_s, e.end_s] for e in group.entries if e.start_s is not None}
-    task: dict[str, Any] = {"data": data, "annotations": [], "predictions": []}
+    task: dict[str, Any] = {"id": number, "data": data, "annotations": [], "predictions": []}
     if said:
-        task["annotations"].append({"result": [_region(entry, list(entry.labels), data) for entry in said]})
+        result = [_region(entry, list(entry.labels), data) for entry in said]
+        task["annotations"].append({"id": number, "result": result})
     for entry in unsure:
         result = [_region(entry, list(entry.predicted), data)]
         task["predictions"].append({"model_version": entry.model, "score": entry.score, "result": result})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from app.media.types import Source
 from app.settings import Settings
 from triton_repo.zoo import ModelError
 from triton_repo.zoo.transfer.card import DIGITS
-from triton_repo.zoo.transfer.corrections import read_corrections, training_sides, without_lone_labels
+from triton_repo.zoo.transfer.corrections import read_corrections, readable, training_sides, without_lone_labels
 from triton_repo.zoo.transfer.examples import Dataset, Example, inspect, read_examples
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -112,3 +113,15 @@ def test_corrections_train_if_other_files_can_be_held_out() -> None:
     examples.append(example("d", "one", True))
     sides = training_sides(examples, {"d" * DIGITS: True})
     assert sides == {"b" * DIGITS: False, "d" * DIGITS: True}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's decoders need copies")
+def test_root_trains_on_copies_of_others_files(store: FeedbackStore, settings: Settings, tmp_path: Path) -> None:
+    correct(store, tmp_path, PNG + b"1", Answer("digits", labels=("one",)))
+    (example,) = read_corrections(settings, "digits", False)
+    os.chown(example.file, 12345, 12345)
+    with readable([example], tmp_path / "cache") as (copy,):
+        assert copy.file.read_bytes() == PNG + b"1"
+        assert copy.file.stat().st_uid == 0
+        assert copy.readable_folder.parent == tmp_path / "cache"
+    assert list((tmp_path / "cache").iterdir()) == []

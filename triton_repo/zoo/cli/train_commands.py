@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.server import running
 
 if TYPE_CHECKING:
-    from triton_repo.zoo.transfer.examples import Dataset
+    from triton_repo.zoo.transfer.examples import Dataset, Example
     from triton_repo.zoo.transfer.install import Comparison
     from triton_repo.zoo.transfer.report import Evaluated
     from triton_repo.zoo.transfer.train import Trained
@@ -66,22 +66,26 @@ def train(name: str, folder: Path | None, models: Path | None, **options: Any) -
         raise click.UsageError("name a folder or a list of labelled files, or say --from-feedback")
     if options["feedback_model"] and not options["from_feedback"]:
         raise click.UsageError("--feedback-model belongs to --from-feedback")
-    with command_settings() as settings:
-        _train(name, folder, models or settings.model_dir, settings, options)
+    with command_settings() as settings, ExitStack() as cleanup:
+        examples = _examples(name, folder, settings, options, cleanup)
+        _train(name, examples, models or settings.model_dir, settings, options)
 
 
-def _train(name: str, folder: Path | None, models: Path, settings: Settings, options: dict[str, Any]) -> None:
+def _train(name: str, examples: Sequence[Example], models: Path, settings: Settings, options: dict[str, Any]) -> None:
     from triton_repo.zoo.repository.add import ClipOverrides, Target
     from triton_repo.zoo.transfer import backbones, features, install
     from triton_repo.zoo.transfer import train as training
-    from triton_repo.zoo.transfer.corrections import training_sides
-    from triton_repo.zoo.transfer.examples import check_counts
+    from triton_repo.zoo.transfer.corrections import training_sides, without_lone_labels
+    from triton_repo.zoo.transfer.examples import check_counts, inspect
 
     multi_label, seed = options["multi_label"], options["seed"]
     before = install.earlier_version(models, name)
     contents = before[1].contents if before else {}
     with _progress() as start:
-        dataset = check_counts(_dataset(name, folder, settings, options, start))
+        dataset = inspect(examples, multi_label, start("reading files", len(examples)))
+        if not all(example.is_correction for example in examples):
+            dataset = without_lone_labels(dataset)
+        dataset = check_counts(dataset)
         overrides = ClipOverrides(options["frames"], options["stride"], options["fps"])
         backbone = backbones.load_backbone(options["backbone"], dataset.kind, models, overrides)
         cache = features.FeatureCache(options["cache"] or features.CACHE, backbone, options["clips"])
@@ -164,17 +168,20 @@ def _inspected(folder: Path, multi_label: bool, start: Start) -> Dataset:
     return inspect(examples, multi_label, start("reading files", len(examples)))
 
 
-def _dataset(name: str, folder: Path | None, settings: Settings, options: dict[str, Any], start: Start) -> Dataset:
-    """Return the examples of the folder, of the corrections, or of both."""
-    from triton_repo.zoo.transfer.corrections import read_corrections, without_lone_labels
-    from triton_repo.zoo.transfer.examples import inspect, read_examples
+def _examples(
+    name: str, folder: Path | None, settings: Settings, options: dict[str, Any], cleanup: ExitStack
+) -> list[Example]:
+    """Return the examples of the folder, of the corrections, or of both; `cleanup` removes copies of files."""
+    from triton_repo.zoo.transfer import features
+    from triton_repo.zoo.transfer.corrections import read_corrections, readable
+    from triton_repo.zoo.transfer.examples import read_examples
 
     multi_label = options["multi_label"]
     examples = read_examples(folder, multi_label) if folder else []
     if options["from_feedback"]:
-        examples += read_corrections(settings, options["feedback_model"] or name, multi_label)
-    dataset = inspect(examples, multi_label, start("reading files", len(examples)))
-    return without_lone_labels(dataset) if options["from_feedback"] and folder else dataset
+        corrections = read_corrections(settings, options["feedback_model"] or name, multi_label)
+        examples += cleanup.enter_context(readable(corrections, options["cache"] or features.CACHE))
+    return examples
 
 
 def _compared(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from app.feedback.clips import ClipFolders
+from app.jobs.storage.new_job import NewFolder, remove_leftovers
 from app.settings import Settings
 from triton_repo.zoo import ModelError, listed
 from triton_repo.zoo.transfer.card import DIGITS
@@ -51,6 +55,37 @@ def read_corrections(settings: Settings, model: str, multi_label: bool) -> list[
         hint = f" There are corrections of {hint}: --feedback-model uses those." if hint else ""
         raise ModelError(f"{folders.path} has no corrections of {model}.{hint}")
     return examples
+
+
+@contextmanager
+def readable(corrections: Sequence[Example], folder: Path) -> Iterator[list[Example]]:
+    """Yield the corrections with files that decoders can read.
+
+    Root's decoders have no rights on another user's files, so these are copied to a hidden folder in `folder`, which is
+    removed after the block. What a killed process left there is removed at the next start.
+    """
+    with ExitStack() as cleanup:
+        examples = list(corrections)
+        if os.geteuid() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(folder)
+            copies = cleanup.enter_context(NewFolder(folder / "corrections")).path
+            examples = [_copied(example, copies) for example in corrections]
+        yield examples
+
+
+def _copied(example: Example, folder: Path) -> Example:
+    """Return an example whose file is root's own; `inspect` names a file that is gone."""
+    target = folder / example.file.parent.name / example.file.name
+    try:
+        if example.file.stat().st_uid == 0:
+            return example
+        if not target.exists():
+            target.parent.mkdir()
+            shutil.copyfile(example.file, target)
+    except FileNotFoundError:
+        return example
+    return replace(example, file=target)
 
 
 def without_lone_labels(dataset: Dataset) -> Dataset:

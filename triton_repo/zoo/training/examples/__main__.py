@@ -1,6 +1,7 @@
 """Writes labelled files for the tutorial docs/train.md; needs the extra `train`.
 
 .venv/bin/python -m triton_repo.zoo.training.examples digits FOLDER     handwritten digits, scanned, by 43 people
+.venv/bin/python -m triton_repo.zoo.training.examples chalk FOLDER      other digits in white on black: new/ and check/
 .venv/bin/python -m triton_repo.zoo.training.examples shapes FOLDER     rendered films: a shape bounces, spins, ...
 """
 
@@ -9,10 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from triton_repo.zoo.training.examples.digits import write_digits
+from triton_repo.zoo.training.examples.digits import write_chalk, write_digits
 from triton_repo.zoo.training.examples.shapes import write_shapes
 
-COUNTS = {"digits": 60, "shapes": 60}  # files of each label
+COUNTS = {"digits": 60, "chalk": 30, "shapes": 60}  # files of each label
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     count = arguments.count or COUNTS[arguments.what]
-    write = {"digits": write_digits, "shapes": write_shapes}[arguments.what]
+    write = {"digits": write_digits, "chalk": write_chalk, "shapes": write_shapes}[arguments.what]
     print(f"{write(arguments.folder, count, arguments.seed)} files in {arguments.folder}")
 
 

@@ -9,6 +9,7 @@ import { ACTIVE } from "./jobs.js";
 import { Lists } from "./lists.js";
 import { Problem } from "./problems.js";
 import { Queue } from "./queue.js";
+import { unfinished } from "./resumable.js";
 import { stateWords } from "./state.js";
 
 const POLL_MS = 1000; // while something is under way
@@ -154,6 +155,9 @@ async function open() {
   if (!id || detail.item?.jobId === id) return;
   await queue.open(id).then((item) => choose(item, true), tell);
 }
+
+const interrupted = unfinished();
+if (interrupted.length) notice(new Problem("upload_unfinished", `not sent whole: ${interrupted.join(", ")}`));
 
 choices.offer(() => {
   $("health").classList.add("good");

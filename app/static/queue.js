@@ -3,6 +3,7 @@
 import { Item } from "./item.js";
 import * as jobs from "./jobs.js";
 import { Problem } from "./problems.js";
+import { LARGE, sendResumable } from "./resumable.js";
 import { send } from "./send.js";
 import { size } from "./words.js";
 
@@ -158,7 +159,10 @@ export class Queue extends EventTarget {
     if (!model) query.delete("model");
     const headers = item.asJob ? { "Idempotency-Key": item.key } : {};
     try {
-      const answer = await send(`${item.asJob ? "/v1/jobs" : "/v1/classify"}?${query}`, file, { headers, signal: item.stop.signal, on });
+      const { signal } = item.stop;
+      const answer = item.asJob && file.size >= LARGE
+        ? await this.#sendLarge(`/v1/jobs?${query}`, file, { headers, signal, on })
+        : await send(`${item.asJob ? "/v1/jobs" : "/v1/classify"}?${query}`, file, { headers, signal, on });
       item.upload.seconds = answer.seconds;
       if (item.asJob) await this.#accepted(item, answer.body);
       else {
@@ -170,6 +174,17 @@ export class Queue extends EventTarget {
     } finally {
       this.#pump();
     }
+  }
+
+  /** Sends a large file in chunks, then asks for the job of the complete upload. */
+  async #sendLarge(url, file, { headers, signal, on }) {
+    const { id, forget } = await sendResumable(file, { signal, on });
+    on.sent();
+    const body = new File([JSON.stringify({ upload: id })], file.name);
+    const quiet = { ...on, start: on.sent, progress: () => {} };
+    const answer = await send(url, body, { headers, signal, on: quiet, type: "application/json" });
+    forget();
+    return answer;
   }
 
   async #accepted(item, record) {

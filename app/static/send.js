@@ -11,10 +11,10 @@ const BUSY = [429, 502, 503, 504];
  * Resolves to `{ body, cache, seconds }`; rejects with a Problem, or AbortError. `on.wait({ problem, until, attempt,
  * tries })` tells of a pause; the others as in upload.js.
  */
-export async function send(url, file, { headers, signal, on }) {
+export async function send(url, file, { headers, signal, on, type }) {
   for (let attempt = 1; ; attempt++) {
     on.start(attempt);
-    const answer = await upload(url, file, { headers, signal, onProgress: on.progress, onSent: on.sent });
+    const answer = await upload(url, file, { headers, signal, type, onProgress: on.progress, onSent: on.sent });
     if (answer.status >= 200 && answer.status < 300) return { ...answer, body: JSON.parse(answer.text) };
     const lost = answer.status === 0;
     const problem = lost ? new Problem("no_connection") : problemOf(answer.text);

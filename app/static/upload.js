@@ -12,7 +12,7 @@ const TRUSTED_AFTER_MS = 1000;
  * Resolves to `{ status, text, retryAfter, cache, seconds }`, status 0 when the connection was lost; rejects with
  * AbortError when `signal` says so. `onProgress({ share, left })`: 0 to 1, and seconds or null; `onSent()`: all is there.
  */
-export function upload(url, file, { headers = {}, signal, onProgress, onSent }) {
+export function upload(url, file, { headers = {}, signal, type = "application/octet-stream", onProgress, onSent }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const began = performance.now();
@@ -55,8 +55,8 @@ export function upload(url, file, { headers = {}, signal, onProgress, onSent }) 
     if (signal.aborted) return cancel();
     signal.addEventListener("abort", cancel);
     request.open("POST", url);
-    // Always the same type: a file that calls itself JSON or a form would be read as one.
-    request.setRequestHeader("Content-Type", "application/octet-stream");
+    // Never the file's own type: one that calls itself JSON or a form would be read as one.
+    request.setRequestHeader("Content-Type", type);
     request.setRequestHeader("X-File-Name", encodeURIComponent(wellFormed(file.name)));
     for (const [name, value] of Object.entries({ ...csrfHeaders(), ...headers })) request.setRequestHeader(name, value);
     patience(STALLED_AFTER_MS);

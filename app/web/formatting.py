@@ -62,6 +62,9 @@ PROBLEMS = {
         "The model failed on this file", "The fault is the service's, not your file's. Please try again."
     ),
     "upload_not_found": ErrorHelp("The upload is gone", "It was not continued in time. Please send the file again."),
+    "upload_unfinished": ErrorHelp(
+        "An upload is not complete", "Choose or drop the same file again: it continues where it stopped."
+    ),
     "upload_locked": ErrorHelp("The upload is in use", "Another tab may be sending it. Try again in a moment."),
     "upload_incomplete": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
     "offset_conflict": ErrorHelp("The upload got out of step", "Try again: it continues where it was."),

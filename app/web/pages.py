@@ -161,7 +161,7 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
 def modules() -> list[str]:
     """Return the file names of the page's scripts, which it preloads; /docs and /status have their own."""
     names = (path.name for path in Path(current_app.static_folder or "").glob("*.js"))
-    return sorted(name for name in names if not name.startswith(("docs", "status")))
+    return sorted(name for name in names if not name.startswith(("docs", "status", "tus")))
 
 
 def static_url(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from pathlib import Path
@@ -51,3 +52,9 @@ def test_images_hold_no_needless_engines() -> None:
     assert "torch" not in locked("triton")
     assert not {"torch", "openvino"} & (locked("web").keys() | locked("web-gpu").keys())
     assert locked("triton")["numpy"].startswith("1.")
+
+
+def test_script_of_others_is_the_locked_one() -> None:
+    text = (CHECKOUT / "deploy" / "page-scripts.txt").read_text()
+    content = (CHECKOUT / "app" / "static" / "tus.min.js").read_bytes()
+    assert f"--hash=sha256:{hashlib.sha256(content).hexdigest()}" in text

@@ -58,6 +58,7 @@ test-nightly:  ## the long ones: commands of all pages, the GPU bench on the CPU
 	@deploy/setup test fuzz
 	$(PYTEST) tests/nightly --ignore=tests/nightly/faults; status=$$?; \
 		$(PYTEST) tests/e2e/operations/test_job_kills.py tests/e2e/operations/test_hot_models.py --repeats 9 || status=1; \
+		$(PYTEST) tests/e2e/operations/test_webhook_kills.py --repeats 10 || status=1; \
 		$(MAKE) --keep-going faults fuzz soak && exit $$status
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none

@@ -70,18 +70,10 @@ def _hosts(text: str) -> str:
     return ",".join(names)
 
 
-_RECEIVER = re.compile(rf"(https?://)?({_HOST.pattern})(!private)?")
-
-
 def _receivers(text: str) -> str:
-    entries = [part.strip().lower() for part in text.split(",") if part.strip()]
-    for entry in entries:
-        if not _RECEIVER.fullmatch(entry):
-            raise ValueError(
-                f"{entry} is not a receiver: write hooks.example.com, *.example.com, hooks.example.com:8443 or "
-                "http://10.0.0.5:9000!private, without a path"
-            )
-    return ",".join(entries)
+    if fetch_rules.parse(text).buckets:
+        raise ValueError("webhooks go to hosts, such as hooks.example.com, and not to buckets")
+    return text
 
 
 _ORIGIN = re.compile(rf"https?://({_HOST.pattern})")

@@ -10,6 +10,7 @@ from app.web import webhooks
 _ID = "msg_4f6d2a9c0b7e1d3f5a6b8c9d0e1f2a3b"
 _TYPES = ("job.started", "job.progress", "job.done", "job.failed", "job.cancelled", "webhook.test")
 _JOB = "3f9a1c0b7d2e4f5a6b8c9d0e"
+_CURSOR = f"1777888820.123~{_ID}"
 _URL = "https://hooks.example.com/clipstack"
 
 SCHEMAS: dict[str, Schema] = {
@@ -28,7 +29,12 @@ SCHEMAS: dict[str, Schema] = {
             "error": prop(nullable(TEXT), "Why the last attempt failed.", "the receiver answered 500"),
         }
     ),
-    "Webhooks": record({"webhooks": prop(array(ref("Webhook")), "Events, newest first.")}),
+    "Webhooks": record(
+        {
+            "webhooks": prop(array(ref("Webhook")), "Events, newest first."),
+            "next_cursor": prop(nullable(TEXT), "`cursor` of the next page; null after the last one.", _CURSOR),
+        }
+    ),
     "WebhookSecret": record(
         {"secret": prop(TEXT, "Secret of this API key.", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}
     ),
@@ -55,10 +61,11 @@ def webhook_routes() -> list[Route]:
     """Return the routes."""
     limit = Parameter("limit", integer(webhooks.MAX_LISTED, 50), "Number of events, newest first.")
     state = Parameter("state", one_of(*webhooks.STATES, webhooks.ANY) | {"default": webhooks.ANY}, "Only these.")
+    cursor = Parameter("cursor", TEXT, "`next_cursor` of the page before.", example=_CURSOR)
     busy, missing, path = (errors.Overloaded,), (errors.WebhookNotFound,), "/v1/webhooks"
     return [
         Route(path, "get", "list_webhooks", "Webhooks", "List events",
-              {200: json_of("Webhooks")}, busy, (limit, state)),
+              {200: json_of("Webhooks")}, busy, (limit, state, cursor)),
         Route(f"{path}/{{identity}}", "get", "get_webhook", "Webhooks", "Get an event",
               {200: json_of("Webhook")}, busy + missing, (_IDENTITY,)),
         Route(f"{path}/{{identity}}/retry", "post", "retry_webhook", "Webhooks", "Send an event again",

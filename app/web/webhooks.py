@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ MAX_LISTED = 500
 MAX_TESTS = 5  # test events of one key that wait at the same time
 STATES = ("pending", "delivered", "dead")
 ANY = "any"
+_CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})~(msg_[0-9a-f]{32})")
 
 blueprint = Blueprint("webhooks", __name__)
 
@@ -62,8 +64,18 @@ def newest() -> Response:
     """List the newest events, or those in one state: the dead ones are the dead-letter list."""
     limit = whole_number(request.args, "limit", 50, MAX_LISTED)
     state = choice(request.args, "state", ANY, (*STATES, ANY))
-    events = _outbox().newest(limit, _owner(), None if state == ANY else state)
-    return jsonify(webhooks=[_record(event) for event in events])
+    before = _cursor(request.args.get("cursor", ""))
+    events = _outbox().newest(limit, _owner(), None if state == ANY else state, before)
+    last = events[-1] if len(events) == limit else None
+    return jsonify(webhooks=[_record(event) for event in events], next_cursor=last and f"{last.occurred!r}~{last.id}")
+
+
+def _cursor(text: str) -> tuple[float, str] | None:
+    """Return time and id of the last event of the page before, None without a cursor; raises InvalidParameter."""
+    match = _CURSOR.fullmatch(text)
+    if text and match is None:
+        raise InvalidParameter("cursor: send `next_cursor` of the page before, unchanged")
+    return (float(match[1]), match[2]) if match else None
 
 
 @blueprint.get("/v1/webhooks/<identity>")

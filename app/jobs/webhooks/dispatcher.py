@@ -11,8 +11,9 @@ from app.errors import Unavailable
 from app.jobs.webhooks.events import TEST
 from app.jobs.webhooks.outbox import Delivery, Outbox
 from app.jobs.webhooks.schedule import next_delay_s
-from app.jobs.webhooks.sender import GONE, MAX_CONNECTIONS, Outcome, Sender
+from app.jobs.webhooks.sender import GONE, Outcome, Sender
 
+MAX_ATTEMPTS = 16  # at the same time
 PER_HOST = 4  # attempts at the same time; a slow host must not hold all connections
 POLL_S = 0.5
 PRUNE_S = 60.0
@@ -50,7 +51,7 @@ class Dispatcher:
         await self._finish()
 
     async def _start_due(self) -> None:
-        free = MAX_CONNECTIONS - len(self._tasks)
+        free = MAX_ATTEMPTS - len(self._tasks)
         if free <= 0:
             return
         for event in await asyncio.to_thread(self._outbox.due, time.time(), PER_HOST, tuple(self._tasks)):
@@ -101,4 +102,3 @@ class Dispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._sender.close()

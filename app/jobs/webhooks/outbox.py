@@ -160,15 +160,18 @@ class Outbox:
         return rows[0] if rows and owner in (None, rows[0].owner) else None
 
     def newest(
-        self, count: int, owner: str | None, state: str | None, before: Delivery | None = None
+        self, count: int, owner: str | None, state: str | None, before: tuple[float, str] | None = None
     ) -> list[Delivery]:
-        """Return at most `count` events, newest first, of `owner` and in `state`; None stands for all."""
+        """Return at most `count` events, newest first, of `owner` and in `state`; None stands for all.
+
+        `before` has the time and the id of the last event of the page before.
+        """
         where, values = ["1"], list[object]()
         for column, value in (("owner", owner), ("state", state)):
             if value is not None:
                 where, values = [*where, f"{column} = ?"], [*values, value]
         if before is not None:
-            where, values = [*where, "(occurred, id) < (?, ?)"], [*values, before.occurred, before.id]
+            where, values = [*where, "(occurred, id) < (?, ?)"], [*values, *before]
         return self._select(f"where {' and '.join(where)} order by occurred desc, id desc limit ?", *values, count)
 
     def pending_tests(self, owner: str) -> int:

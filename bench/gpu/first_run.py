@@ -68,12 +68,12 @@ def main() -> int:
 
 
 def run_call(name: str, call: Call, limit_s: float, output: Path, dry_run: bool) -> int:
-    """Run the steps of a call, each for as long as it may, and write the results after each."""
+    """Run the steps of a call and write the results after each; another limit changes those of the steps in proportion."""
     deadline = time.monotonic() + limit_s - ENDING_S
     results: dict[str, Any] = {"call": name, "dry_run": dry_run, "limit_s": limit_s, "steps": {}}
     with (output / f"{name}.log").open("wb") as log:
         for step in call.steps:
-            allowed_s = min(step.limit_s, deadline - time.monotonic())
+            allowed_s = min(step.limit_s * limit_s / call.limit_s, deadline - time.monotonic())
             results["steps"][step.name] = _run(name, step.name, max(0.0, allowed_s), output, dry_run, log)
             (output / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     status = {step: result["status"] for step, result in results["steps"].items()}

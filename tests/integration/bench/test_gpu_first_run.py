@@ -69,6 +69,12 @@ def test_no_step_outlasts_its_call(steps: Path) -> None:
     assert results(steps, "call")["steps"]["slow"]["seconds"] < 6
 
 
+def test_longer_limit_gives_every_step_more(steps: Path) -> None:
+    call = Call(8, (Step("slow", 0.4),))
+    first_run.run_call("call", call, 16, steps, dry_run=True)
+    assert 0.8 <= results(steps, "call")["steps"]["slow"]["seconds"] < 8
+
+
 def test_report_keeps_what_came_before_a_failure(tmp_path: Path) -> None:
     report = Report(tmp_path / "step.json")
     report.add("first", 1)

@@ -17,6 +17,7 @@ def create_app(settings: Settings) -> Flask:
     from app.auth import guard
     from app.auth.authenticator import Authenticator
     from app.feedback.store import FeedbackStore
+    from app.jobs.search import MomentSearch
     from app.jobs.service import JobService
     from app.metrics.middleware import record_requests
     from app.metrics.service import MetricsService
@@ -27,7 +28,7 @@ def create_app(settings: Settings) -> Flask:
     from app.pipeline.worker import Pipeline
     from app.uploads.resumable import open_store
     from app.uploads.transfer import TransferLimiter
-    from app.web import classify, error_handlers, known_params, login, pages, webhooks
+    from app.web import classify, error_handlers, known_params, login, pages, search, webhooks
     from app.web import feedback as feedback_views
     from app.web import jobs as job_views
     from app.web import status as metrics_views
@@ -43,7 +44,8 @@ def create_app(settings: Settings) -> Flask:
     pipeline = app.extensions["clipstack"] = Pipeline(settings, workers)
     app.extensions["clipstack.monitor"] = MetricsService(settings, "web", pipeline.facts)
     app.extensions["clipstack.results"] = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
-    app.extensions["clipstack.jobs"] = JobService(settings)
+    jobs = app.extensions["clipstack.jobs"] = JobService(settings)
+    app.extensions["clipstack.search"] = MomentSearch(jobs.folder, settings.search_mb << 20)
     app.extensions[remote.EXTENSION] = remote.RemoteFiles(settings)
     app.extensions["clipstack.feedback"] = FeedbackStore.from_settings(settings)
     app.extensions["clipstack.uploads"] = open_store(settings)
@@ -61,6 +63,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(login.blueprint)
     app.register_blueprint(job_views.blueprint)
     app.register_blueprint(webhooks.blueprint)
+    app.register_blueprint(search.blueprint)
     app.register_blueprint(openapi_views.blueprint)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(uploads.blueprint)

@@ -295,6 +295,11 @@ class SettingsTable:
     max_unsure: int = setting(
         200, _between(0, 1000000), "Most unsure answers kept, for `CLIPSTACK_JOB_DAYS` days; one key may have half."
     )
+    search_mb: int = setting(
+        256,
+        _between(1, 1 << 16),
+        "Memory of one web worker for searches, MiB, about 2,000 windows each; beyond it only the newest jobs count.",
+    )
     triton_address: str = setting(
         "",
         _address,

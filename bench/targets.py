@@ -79,6 +79,8 @@ TARGETS = (
     Target("copies of the model in one more web worker", ("memory", "copies_added"), 0.05),
     Target("first clip after a start, over the median of 20", ("startup", "first", "first_over_median"), 1.5),
     Target("`make up` until ready, s", ("startup", "ready_s"), 10),
+    Target("search among 100,000 windows, p99, ms", ("search", "p99_ms"), 20),
+    Target("the five nearest of exact search that are found", ("search", "recall_at_5"), 0.95, True),
 )
 
 

@@ -27,7 +27,8 @@ from app.shm.cuda_region import DeviceRegion
 from app.shm.cuda_runtime import CudaError
 
 INPUT, OUTPUT = "CLIP", "SCORES"
-FINGERPRINT = "clipstack_fingerprint"  # a request parameter (triton_repo/backends/clip/model.py)
+# Request parameters (triton_repo/backends/clip/model.py)
+FINGERPRINT, FEATURES = "clipstack_fingerprint", "clipstack_features"
 DIGEST_BYTES = 32
 LISTINGS = 5  # attempts to list the models while they change
 
@@ -35,10 +36,29 @@ log = logging.getLogger(__name__)
 
 
 class Scores(NamedTuple):
-    """Scores of one clip, float32 (classes,), and the transport of the clip."""
+    """Scores of one clip, float32 (classes,), the transport of the clip, and its features if they were requested."""
 
     values: NDArray[np.float32]
     transport: Transport
+    features: NDArray[np.float32] | None = None
+
+
+class ClipInput(NamedTuple):
+    """One clip in a slot, and the model that infers it.
+
+    Attributes:
+        model: Name of the model.
+        version: Version of the model.
+        offset: Position of the slot in the region, bytes.
+        shape: Shape of the clip, uint8 (T, H, W, 3).
+        features: Number of features to return besides the scores; 0 for none.
+    """
+
+    model: str
+    version: str
+    offset: int
+    shape: tuple[int, ...]
+    features: int = 0
 
 
 class ProbeResult(NamedTuple):
@@ -49,13 +69,19 @@ class ProbeResult(NamedTuple):
 
 
 class Fingerprint(NamedTuple):
-    """Digest, in hex, of everything that determines a model's output, and the precision that it calculates in.
+    """What the backend says of a model. A model of another backend has the defaults.
 
-    Both are empty for a model of another backend.
+    Attributes:
+        digest: Digest, in hex, of everything that determines the model's output.
+        precision: Precision that it calculates in.
+        features: Number of features of a clip.
+        weights: Digest, in hex, of the weights alone.
     """
 
     digest: str = ""
     precision: str = ""
+    features: int = 0
+    weights: str = ""
 
 
 class Triton:
@@ -78,8 +104,8 @@ class Triton:
         self.transports = Transports(chain if region.device else tuple(way for way in chain if way != CUDA))
         self.regions = RegionRegistration(self._client, region, self.transports)
 
-    async def infer(self, model: str, version: str, offset: int, shape: tuple[int, ...]) -> Scores:
-        """Return the scores of the clip in the slot at `offset`, uint8 of `shape` (T, H, W, 3).
+    async def infer(self, clip: ClipInput) -> Scores:
+        """Return the scores of a clip, and its features if it requests them.
 
         There is no timeout on purpose: when this returns, Triton no longer reads the slot. A caller that stops waiting
         must leave the call running and the slot allocated.
@@ -90,41 +116,43 @@ class Triton:
             NotReady: The model does not answer, a GPU was lost, or Triton refused all transports.
             InferenceFailed: The model failed on the clip.
         """
-        for transport in self.transports.usable(on_gpu=(model, version) in self._on_gpu):
+        for transport in self.transports.usable(on_gpu=(clip.model, clip.version) in self._on_gpu):
             try:
-                scores = Scores(await self._send(transport, model, version, offset, shape), transport)
+                row = await self._send(transport, clip)
             except RegionRefused as error:
                 self.transports.record_refusal(transport, str(error))
             else:
                 self.transports.record_use(transport)
-                return scores
+                if clip.features:
+                    return Scores(row[: -clip.features], transport, row[-clip.features :])
+                return Scores(row, transport)
         raise NotReady("the model server cannot use shared memory")
 
     def takes_clips_on_gpu(self, model: str, version: str) -> bool:
         """Return whether a clip for this model would use CUDA shared memory now."""
         return CUDA in self.transports.usable(on_gpu=(model, version) in self._on_gpu)
 
-    async def _send(
-        self, transport: Transport, model: str, version: str, offset: int, shape: tuple[int, ...]
-    ) -> NDArray[np.float32]:
-        clip, count = InferInput(INPUT, [1, *shape], "UINT8"), int(np.prod(shape))
+    async def _send(self, transport: Transport, clip: ClipInput) -> NDArray[np.float32]:
+        """Return the row of the clip, float32 (classes + features,)."""
+        shape, offset = clip.shape, clip.offset
+        tensor, count = InferInput(INPUT, [1, *shape], "UINT8"), int(np.prod(shape))
         if transport != CUDA and self._region.device:
             try:
                 await self._region.device.download(offset, count)
             except CudaError as error:  # the clip existed only on the GPU
                 raise NotReady("the GPU was lost; please try again in a moment") from error
         if transport == INLINE:
-            clip.set_data_from_numpy(self._region.view(offset, (1, *shape)))
+            tensor.set_data_from_numpy(self._region.view(offset, (1, *shape)))
             async with translate_errors():
-                return await self._call(model, version, clip)
+                return await self._call(clip, tensor)
         if transport == CUDA and self._region.device:
-            return await self._send_reference(model, version, self._region.device, offset, count)
-        clip.set_shared_memory(self._region.name, count, offset)
+            return await self._send_reference(clip, self._region.device, count)
+        tensor.set_shared_memory(self._region.name, count, offset)
         for last_try in (False, True):
             await self.regions.register_once()
             try:
                 async with translate_errors(SYSTEM):
-                    return await self._call(model, version, clip)
+                    return await self._call(clip, tensor)
             except RegionUnknown as error:
                 # A restarted Triton knows no region. Only one retry: an unknown region twice in a row is a refusal.
                 self.regions.discard()
@@ -132,32 +160,36 @@ class Triton:
                     raise RegionRefused(str(error)) from error
         raise AssertionError("unreachable")
 
-    async def _send_reference(
-        self, model: str, version: str, device: DeviceRegion, offset: int, count: int
-    ) -> NDArray[np.float32]:
+    async def _send_reference(self, clip: ClipInput, device: DeviceRegion, count: int) -> NDArray[np.float32]:
         """Send where the clip is on the GPU; the model's process opens the worker's memory itself, and keeps it open.
 
         Not Triton's CUDA shared memory: its Python backend opens the handle again for every request, and ends with the
         model's process when that fails.
         """
         try:
-            await device.upload(offset, count)
+            await device.upload(clip.offset, count)
         except CudaError as error:
             raise RegionRefused(str(error)) from error
-        reference = np.frombuffer(device.reference(offset), np.uint8)
-        clip = InferInput(cuda_region.INPUT, [1, len(reference)], "UINT8")
-        clip.set_data_from_numpy(reference[None])
+        reference = np.frombuffer(device.reference(clip.offset), np.uint8)
+        tensor = InferInput(cuda_region.INPUT, [1, len(reference)], "UINT8")
+        tensor.set_data_from_numpy(reference[None])
         async with translate_errors(CUDA):
-            return await self._call(model, version, clip)
+            return await self._call(clip, tensor)
 
-    async def _call(self, model: str, version: str, clip: InferInput) -> NDArray[np.float32]:
+    async def _call(self, clip: ClipInput, tensor: InferInput) -> NDArray[np.float32]:
+        parameters = {FEATURES: True} if clip.features else None
         result = await self._client.infer(
-            model, [clip], version, request_id=request_id.get(), headers=tracing.headers()
+            clip.model,
+            [tensor],
+            clip.version,
+            request_id=request_id.get(),
+            parameters=parameters,
+            headers=tracing.headers(),
         )
-        scores = result.as_numpy(OUTPUT)
-        if scores is None or scores.size == 0:
+        rows = result.as_numpy(OUTPUT)
+        if rows is None or rows.shape[-1] <= clip.features:
             raise InferenceFailed("the model returned no scores")
-        return np.asarray(scores[0], dtype=np.float32)
+        return np.asarray(rows[0], dtype=np.float32)
 
     async def canary(
         self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
@@ -202,11 +234,13 @@ class Triton:
                 model, [clip], version, parameters={FINGERPRINT: True}, client_timeout=patience_s
             )
         values = result.as_numpy(OUTPUT)
-        # -1 is not a score: it marks the bytes that follow, one per number: the digest and the name of the precision
+        # -1 is not a score: it marks the bytes that follow, one per number: the digest, the precision, the features
         if values is None or values.size <= DIGEST_BYTES or values.ravel()[0] != -1:
             return Fingerprint()
         content = bytes(values.ravel()[1:].astype(np.uint8))
-        return Fingerprint(content[:DIGEST_BYTES].hex(), content[DIGEST_BYTES:].decode("ascii", "replace"))
+        precision, features, weights = [*content[DIGEST_BYTES:].decode("ascii", "replace").split(" "), "0", ""][:3]
+        count = int(features) if features.isdecimal() else 0
+        return Fingerprint(content[:DIGEST_BYTES].hex(), precision, count, weights)
 
     async def models(self) -> list[dict[str, Any]]:
         """Return Triton's configuration of every ready model version, with the version under `"version"`."""

@@ -9,10 +9,13 @@ from typing import Any, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import InvalidParameter
 from app.inference.client import OUTPUT, Fingerprint, ProbeResult
 from app.inference.decision import SCORE_KINDS, DecisionRule, ScoreKind, Selection, decision_rule
 from app.media.formats import Kind
 from app.software import software_digest
+
+SMALLEST_LENGTH = 1e-12  # of features whose direction is meaningful; shorter ones give an embedding of zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Model:
     architecture: str
     labels: tuple[str, ...]
     precision: str | None = None
+    embedding_size: int = 0  # numbers of an embedding; 0 if the model gives none
+    weights: str = ""  # digest of the weights
     title: str = ""
     description: str = ""
     examples: tuple[str, ...] = ()  # some of the labels
@@ -46,6 +51,18 @@ class Model:
     def clip_shape(self) -> tuple[int, int, int, int]:
         """(T, H, W, 3) of one uint8 clip."""
         return (self.frames, self.crop, self.crop, 3)
+
+    @property
+    def embedding_space(self) -> str:
+        """Return the space of the model's embeddings; those of two spaces cannot be compared."""
+        return f"{self.name}@{self.version} {self.weights}"
+
+    def require_embedding(self) -> None:
+        """Raise InvalidParameter if the model gives no embedding."""
+        if not self.embedding_size:
+            raise InvalidParameter(
+                f"the model {self.name} gives no embedding: choose one with an embedding_size above 0 in /v1/models"
+            )
 
     @property
     def clip_bytes(self) -> int:
@@ -61,7 +78,7 @@ class Model:
         lists: dict[str, Any] = {name: list(getattr(self, name)) for name in ("labels", "examples", "versions")}
         lists["thresholds"] = list(self.thresholds) or None
         result = asdict(self) | lists | {"default": "video" in default_for, "default_for": default_for}
-        del result["digest"]
+        del result["digest"], result["weights"]
         return result
 
 
@@ -113,7 +130,7 @@ def result_digest(config: dict[str, Any], canary: ProbeResult, fingerprint: Fing
 
     The canary's rounded scores are included, because models of other backends have no fingerprint.
     """
-    parts = [json.dumps(config, sort_keys=True), *fingerprint, software_digest(), *canary.labels]
+    parts = [json.dumps(config, sort_keys=True), *map(str, fingerprint), software_digest(), *canary.labels]
     parts += [f"{score:.2e}" for score in canary.scores]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
@@ -134,6 +151,12 @@ class Prediction(TypedDict):
 def average(scores: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the mean over clips: a list of float32 (classes,) becomes float32 (classes,)."""
     return np.asarray(np.mean(scores, axis=0), dtype=np.float32)
+
+
+def embedding(features: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the mean of the clips' features at length 1: a list of float32 (width,) becomes float32 (width,)."""
+    mean = np.mean(features, axis=0, dtype=np.float64)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), SMALLEST_LENGTH), dtype=np.float32)
 
 
 def top(scores: NDArray[np.float32], labels: Sequence[str], count: int, selected: NDArray[np.intp]) -> list[Prediction]:

@@ -174,6 +174,8 @@ class ModelRegistry:
             labels=canary.labels,
             examples=model.examples or canary.labels[:EXAMPLES],
             precision=fingerprint.precision or None,
+            embedding_size=fingerprint.features,
+            weights=fingerprint.weights,
             digest=result_digest(config, canary, fingerprint),
         )
         return model, fingerprint

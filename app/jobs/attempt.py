@@ -103,6 +103,7 @@ class Attempt:
                 with suppress(CacheHit):
                     worker.scan(self._job, recorder, exit_stack)
                 recorder.close()
+                self._state.near_duplicates = worker.near_duplicates(self._job)
                 worker.write_results(self._job, self._state)
                 # Finish before the cache entry is released: a duplicate must find a finished job
                 self._finish("done")

@@ -17,10 +17,11 @@ from PIL import Image
 
 from app.files import FULL, DamagedFile, write_file
 from app.inference.decision import DecisionRule
-from app.inference.model import Model
+from app.inference.model import Model, embedding
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.records import DamagedRecord, JobState
 from app.jobs.storage.store import Job
+from app.jobs.storage.vectors import write_vectors
 from app.media.types import Media
 from app.timeline.scan import ScanStarted
 from app.timeline.segments import Segment, limit_segments
@@ -75,7 +76,10 @@ class JobRecorder:
         # Results of other weights, another configuration or another version are not resumed
         header: dict[str, Any] = {"model": model.name, "version": model.version, "mark": model.digest}
         header["grid"] = [grid.frames, grid.step_s, grid.hop_s]
-        self._journal = Journal(self._job.journal, header, len(model.labels))
+        if self._spec.embedding:
+            header["space"] = model.embedding_space
+        size = model.embedding_size if self._spec.embedding else 0
+        self._journal = Journal(self._job.journal, header, len(model.labels), size)
         contents = self._journal.contents
         self._scores, self._cuts = contents.scores, list(contents.cuts_s)
         self._first = self._done = len(contents.scores)
@@ -123,12 +127,14 @@ class JobRecorder:
             self._cuts.append(time_s)
             self._cuts.sort()
 
-    def add_window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
-        """Record the scores of the next window, float32 (classes,)."""
+    def add_window(
+        self, index: int, padded: bool, scores: NDArray[np.float32], features: NDArray[np.float32] | None = None
+    ) -> None:
+        """Record the scores of the next window, float32 (classes,), and the direction of its features."""
         assert self._journal is not None
         if index != self._done:
             raise RuntimeError(f"window {index} came after {self._done - 1}")
-        self._journal.append_window(index, padded, scores)
+        self._journal.append_window(index, padded, scores, None if features is None else embedding([features]))
         self._scores[index] = scores
         self._done += 1
         state = self._state
@@ -144,6 +150,7 @@ class JobRecorder:
         timing = self._state.timing_s
         timing["decode"] = round(timing.get("decode", 0.0) + decode_s, 3)
         timing["infer"] = round(timing.get("infer", 0.0) + infer_s, 3)
+        self._write_vectors()
         self._save(merge=True)
 
     def record_cache_miss(self) -> None:
@@ -175,8 +182,14 @@ class JobRecorder:
         state.model_version, state.windows = source.model_version, source.windows
         self._windows, self._duration_s = Windows(grid, source.windows), source.timeline["duration_s"]
         self._scores, self._cuts, self._done = contents.scores, contents.cuts_s, len(contents.scores)
+        self._write_vectors()
         self._save(merge=True)
         return True
+
+    def _write_vectors(self) -> None:
+        """Write the file that searches read, if the job keeps embeddings."""
+        if self._spec.embedding:
+            write_vectors(self._job.journal, self._done, self._job.vectors)
 
     def close(self) -> None:
         """Flush the journal to the disk and close it; safe to call twice."""

@@ -16,6 +16,7 @@ from app import tracing
 from app.errors import Unavailable
 from app.inference.model import Model
 from app.jobs.attempt import DISK_FULL_DELAY_S, Attempt, CacheHit, DuplicateRunning, Stopping, has_room
+from app.jobs.near_duplicates import near_duplicates
 from app.jobs.queue import Queue
 from app.jobs.recorder import JobRecorder
 from app.jobs.storage.reconcile import repair
@@ -130,7 +131,8 @@ class Worker:
         def before_scan(model: Model, grid: Grid) -> None:
             if not self._results.on:
                 return
-            cache_key = key(file_hash, spec.owner, "timeline", model.name, model.version, model.digest, grid)
+            what = "timeline with embeddings" if spec.embedding else "timeline"
+            cache_key = key(file_hash, spec.owner, what, model.name, model.version, model.digest, grid)
             entries.append(exit_stack.enter_context(self._results.entry(cache_key, 0.0)))
             if entries[0].answer and self._copy_results(recorder, entries[0].answer, grid):
                 raise CacheHit
@@ -139,7 +141,7 @@ class Worker:
             recorder.record_cache_miss()
 
         recorder.before_scan = before_scan
-        request = TimelineRequest(spec.model, spec.window_s, spec.hop_s)
+        request = TimelineRequest(spec.model, spec.window_s, spec.hop_s, spec.embedding)
         source = Source(str(job.source), 0, length)
         attributes: dict[str, tracing.Attribute] = {"clipstack.job": job.id, "clipstack.model": spec.model}
         with tracing.span("job", parent=spec.traceparent, attributes=attributes):
@@ -155,6 +157,11 @@ class Worker:
 
     def _is_cancelled(self, job: Job) -> bool:
         return self._stopping.is_set() or job.cancel_requested()
+
+    def near_duplicates(self, job: Job) -> list[str]:
+        """Return the ids of kept jobs of the same owner with nearly the same video."""
+        spec = job.spec()
+        return near_duplicates(self._folder, job, spec.owner) if spec.embedding else []
 
     def _copy_results(self, recorder: JobRecorder, content: bytes, grid: Grid) -> bool:
         try:

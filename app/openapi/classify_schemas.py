@@ -70,10 +70,14 @@ _CLASSIFICATION = record(
         "precision": prop(nullable(TEXT), "Precision of the inference; null if unknown.", "f32"),
         "warnings": prop(array(TEXT), "Notes on the file, for people.", ["the file is cut off"]),
         "thumbnails": prop(array(TEXT), "Frames of the first clip as the model saw them, JPEG in data URLs."),
+        "embedding": prop(
+            array({"type": "number", "minimum": -1, "maximum": 1}),
+            "Vector of length 1 that is close to those of similar files; only if requested.", [0.0132, 0.0, 0.0481],
+        ),
         "cache": CACHE,
         "timing_ms": prop(mapping(NUMBER), "Time of each stage, milliseconds.", {"decode": 12.8, "total": 28.0}),
     },
-    optional=("thumbnails",),
+    optional=("thumbnails", "embedding"),
 )  # fmt: skip
 
 _MODEL = record(
@@ -89,6 +93,7 @@ _MODEL = record(
         "architecture": prop(TEXT, "Architecture of the network.", "X3D-S"),
         "labels": prop(array(TEXT), "All labels.", ["pan_left", "pan_right", "static"]),
         "precision": prop(nullable(TEXT), "Precision of the inference; null if unknown.", "f32"),
+        "embedding_size": prop(COUNT, "Numbers of an embedding; 0 if the model gives none.", 2048),
         "versions": prop(array(TEXT), "All versions that answer, newest first.", ["1"]),
         "title": prop(TEXT, "Name for people.", "Camera motion"),
         "description": prop(TEXT, "What it recognises, for people.", "How the camera moves."),

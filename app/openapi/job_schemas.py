@@ -84,6 +84,7 @@ _PARAMETERS = record(
         "min_score": prop(nullable(FRACTION), "Requested `min_score`; null: the model's thresholds.", 0.5),
         "labels": prop(array(TEXT), "Requested `labels`; empty: all.", ["pan_left", "pan_right"]),
         "exclude": prop(array(TEXT), "Requested `exclude`.", ["static"]),
+        "embedding": prop(FLAG, "Whether each window's embedding is kept, for `POST /v1/search`.", False),
     }
 )
 
@@ -153,6 +154,9 @@ _JOB = record(
         "error": prop(nullable(_FAILURE), "Why the job failed; null unless it did."),
         "result": prop(nullable(_RESULT), "Main label of a finished timeline; null before, and if no label passes."),
         "timing_s": prop(mapping(NUMBER), "Time of each stage, seconds.", {"queued": 0.4, "total": 18.2}),
+        "near_duplicates": prop(
+            array(TEXT), "Ids of earlier jobs whose videos show nearly the same; some may be removed by now.", [_ID]
+        ),
         "media": prop(nullable(ref("Media")), "Properties of the video; null before it was probed."),
         "timeline": prop(nullable(ref("Timeline")), "Timeline so far; null before the first window, and in lists."),
         "links": prop(_LINKS, "URLs of the job."),

@@ -19,7 +19,7 @@ from app.openapi.webhook_routes import CALLBACK_URL, webhook_routes
 from app.settings import SAMPLINGS, Settings
 from app.timeline.segments import MARGIN
 from app.uploads import errors as upload_errors
-from app.web import classify, feedback, jobs
+from app.web import classify, feedback, jobs, search
 from app.web.params import MAX_LISTED_LABELS, MAX_TOP_K
 
 COMMAS = {"style": "form", "explode": False}  # how a list is written in the query and in a form
@@ -103,12 +103,14 @@ def routes(settings: Settings) -> list[Route]:
         Parameter("exclude", labels, "But not these labels.", example=["static"]),
     )  # fmt: skip
     thumbnails = Parameter("thumbnails", FLAG, "Whether the response contains the first clip as the model sees it.")
+    embedding = Parameter("embedding", FLAG, "Whether the response contains the model's vector of the file.")
     timeline_params = (
         model,
         Parameter("window_s", _seconds(jobs.MIN_WINDOW_S, jobs.MAX_WINDOW_S), "Length of a window, s.", example=2),
         Parameter("hop_s", _seconds(jobs.MIN_HOP_S, jobs.MAX_HOP_S), "Time between two windows, s.", example=1),
         Parameter("margin", _seconds(0, 1) | {"default": MARGIN}, "Lead that another label needs to begin a segment."),
         top_k,
+        Parameter("embedding", FLAG, "Whether to keep the embedding of each window, so that searches find it."),
         *selection,
         CALLBACK_URL,
         Parameter(
@@ -156,6 +158,10 @@ def routes(settings: Settings) -> list[Route]:
         Parameter("job", TEXT, "Only entries about this job.", example=JOB_ID),
     )
     entry_id = Parameter("entry", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the entry.", "path", ENTRY_ID)
+    job = Parameter("job", _JOB_ID.schema, "In place of a file: id of a kept job.", example=_JOB_ID.example)
+    window = Parameter("window", {"type": "integer", "minimum": 0, "maximum": jobs.MAX_OFFSET},
+                       "Number of the job's window, from 0.", example=12)  # fmt: skip
+    moments = Parameter("limit", integer(search.MAX_MOMENTS, search.DEFAULT_MOMENTS), "Number of moments to return.")
     picture_number = Parameter("place", {"type": "integer", "minimum": 0, "maximum": 999}, "Its number.", "path")
     not_found, path = (errors.JobNotFound,), "/v1/jobs/{identity}"
     exports = {JSON: ref("Timeline"), "text/csv": TEXT, "text/vtt": TEXT, "image/svg+xml": TEXT, "image/png": binary()}
@@ -165,7 +171,7 @@ def routes(settings: Settings) -> list[Route]:
         Route("/v1/classify", "post", "classify", "Classify", "Classify a file",
               {200: {JSON: {"anyOf": [ref("Classification"), ref("Classifications")]}}},
               CLASSIFY_ERRORS, (_DEADLINE, _FILE_NAME),
-              (model, top_k, clips, sampling, thumbnails, *selection), _CACHE, max_files=classify.MAX_FILES),
+              (model, top_k, clips, sampling, thumbnails, embedding, *selection), _CACHE, max_files=classify.MAX_FILES),
         Route("/v1/jobs", "post", "submit_job", "Jobs", "Submit a job",
               {202: json_of("Job"), 200: json_of("Job")},
               SUBMIT_ERRORS, (_KEY, _FILE_NAME), timeline_params),
@@ -195,6 +201,9 @@ def routes(settings: Settings) -> list[Route]:
         Route("/v1/feedback/{entry}/source", "get", "get_feedback_source", "Feedback", "Get the file of an answer",
               {200: kept_types, 206: kept_types, 416: {"text/html": TEXT}}, ENTRY_ERRORS, (entry_id,)),
         *webhook_routes(),
+        Route("/v1/search", "post", "search", "Search", "Search for similar moments",
+              {200: json_of("Search")}, (*CLASSIFY_ERRORS, *not_found), (_DEADLINE, _FILE_NAME),
+              (model, clips, job, window, moments), needs_file=False),
         Route("/v1/models", "get", "list_models", "Models", "List models",
               {200: json_of("Models")}, (errors.NotReady,)),
         *upload_routes(),

@@ -26,6 +26,8 @@ _PYTHON = {
     "give_feedback": f'clipstack.give_feedback(job="{JOB_ID}", labels=["pan_left"], start_s=0, end_s=4.5)',
     "list_feedback": 'for entry in clipstack.feedback(state="unsure"):\n    print(entry.file_name, entry.predicted)',
     "delete_feedback": f'clipstack.remove_feedback("{ENTRY_ID}")',
+    "search": 'found = clipstack.search("frame.jpg", limit=5)\nfor match in found.matches:\n'
+    "    print(match.name, match.start_s, match.similarity)",
     "list_models": "for model in clipstack.models():\n    print(model.name, len(model.labels))",
 }
 
@@ -39,6 +41,8 @@ _SHOW = {
     "follow_job": "const events = response.body.pipeThrough(new TextDecoderStream());\n"
     "for await (const text of events) console.log(text);",
     "get_timeline": "const { segments } = await response.json();\nconsole.log(segments);",
+    "search": "const { matches } = await response.json();\n"
+    "console.log(matches.map((match) => [match.job, match.start_s]));",
     "give_feedback": "const { state } = await response.json();\nconsole.log(state);",
     "list_feedback": "const { feedback } = await response.json();\nconsole.log(feedback.map(({ id }) => id));",
     "delete_feedback": "const { state } = await response.json();\nconsole.log(state);",
@@ -51,9 +55,10 @@ _QUERIES = {
     "give_feedback": f"?job={JOB_ID}&start_s=0&end_s=4.5&labels=pan_left",
     "list_feedback": "?state=unsure",
     "list_webhooks": "?state=dead",
+    "search": "?limit=5",
     "test_webhook": "?callback_url=https://hooks.example.com/clipstack",
 }
-_FILES = {"classify": "clip.mp4", "submit_job": "film.mp4"}
+_FILES = {"classify": "clip.mp4", "submit_job": "film.mp4", "search": "frame.jpg"}
 
 
 def code_samples(route: Route, url: str, key: bool) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from app.uploads.parser import MAX_JSON_BYTES
 TAGS = {
     "Classify": "One request, one answer: for pictures and short videos.",
     "Jobs": "Timelines of long videos: submit a video, follow its job, read its segments.",
+    "Search": "Find similar moments in the videos of kept jobs.",
     "Feedback": "Confirm and correct answers; off unless `CLIPSTACK_FEEDBACK` is on.",
     "Webhooks": "Events of jobs, sent to a receiver of yours.",
     "Uploads": "Large files over connections that break: create an upload, send its bytes, continue where it stopped.",
@@ -56,6 +57,10 @@ DETAILS = {
     "append_to_upload": "Appends the body. If the connection breaks, what arrived is kept: ask for the offset and "
     "continue. With `Upload-Checksum` the body counts only as a whole.",
     "delete_upload": "Removes an upload. An upload is also removed when it is used, or some time after its last byte.",
+    "search": "Returns the moments of kept jobs that are most similar to a picture, a video or a window of a job. With "
+    "keys, these are the key's own jobs. Only jobs count that were submitted with `embedding=true`, are done, and have "
+    f"the same model and version.\n\n{_UPLOAD} For a job's window, send `job` and `window` in its place, in the query "
+    "or in JSON.",
     "list_models": "Lists the models that answer now, with their labels.",
     "get_openapi": "Returns this document.",
     "check_alive": "Returns 200 while the web server runs.",

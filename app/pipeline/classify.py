@@ -19,9 +19,9 @@ from app.decoding.pool import Decoder
 from app.decoding.stats import DecodeStats
 from app.decoding.worker import DecodeTask
 from app.errors import InferenceTimeout, NotReady, Overloaded, Undecodable, WrongMediaKind
-from app.inference.client import Scores, Triton
+from app.inference.client import ClipInput, Scores, Triton
 from app.inference.decision import Selection
-from app.inference.model import Model, Prediction, average, top
+from app.inference.model import Model, Prediction, average, embedding, top
 from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
 from app.inference.triton_errors import ModelUnloaded
@@ -48,14 +48,15 @@ class ClassifyRequest:
     sampling: str = "exact"
     keep_first_clip: bool = False
     selection: Selection = Selection()
+    embedding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyResult:
     """Result of one classification.
 
-    `decision` has the labels that pass, best first. `first_clip` is the model's input, uint8 (T, H, W, 3), if it was
-    requested.
+    `decision` has the labels that pass, best first. `first_clip` is the model's input, uint8 (T, H, W, 3), and
+    `embedding` the direction of the clips' mean features, float32 (embedding_size,), if they were requested.
     """
 
     model: Model
@@ -65,6 +66,7 @@ class ClassifyResult:
     decision: list[str]
     transport: str
     first_clip: NDArray[np.uint8] | None
+    embedding: NDArray[np.float32] | None = None
 
 
 class _LongVideo(Exception):
@@ -127,6 +129,9 @@ class Classifier:
         self, model: Model, request: ClassifyRequest, context: RequestContext, permit: Permit
     ) -> ClassifyResult:
         clips, rule = _clips(model, request), model.decision_rule(request.selection)
+        if request.embedding:
+            model.require_embedding()
+        features = model.embedding_size if request.embedding else 0
         with context.timings.stage("queue"):
             offsets = await self._acquire_slots(clips.count)
         try:
@@ -144,12 +149,14 @@ class Classifier:
             self._release(offsets)
             raise
         with context.timings.stage("infer"):
-            scores = await asyncio.gather(*(self._infer(model, offset) for offset in offsets))
+            scores = await asyncio.gather(*(self._infer(model, offset, features) for offset in offsets))
         mean = average([clip.values for clip in scores])
         predictions, decision = top(mean, model.labels, request.top_k, rule.indices), rule.decide(mean)
         measured = decoded.clips
         media = replace(decoded.media, duration_s=measured.duration_s, fps=measured.fps, frames=measured.total)
-        return ClassifyResult(model, media, measured, predictions, decision, scores[0].transport, first)
+        vectors = [clip.features for clip in scores if clip.features is not None]
+        vector = embedding(vectors) if vectors else None
+        return ClassifyResult(model, media, measured, predictions, decision, scores[0].transport, first, vector)
 
     def _decode_task(
         self, model: Model, request: ClassifyRequest, clips: EvenClips, offsets: list[int], permit: Permit
@@ -202,11 +209,11 @@ class Classifier:
         for offset in offsets:
             self.slots.release(offset)
 
-    async def _infer(self, model: Model, offset: int) -> Scores:
+    async def _infer(self, model: Model, offset: int, features: int) -> Scores:
         """Return the scores of the clip in one slot; the slot is released only when Triton has finished with it."""
 
         def ask() -> Coroutine[Any, Any, Scores]:
-            return self.triton.infer(model.name, model.version, offset, model.clip_shape)
+            return self.triton.infer(ClipInput(model.name, model.version, offset, model.clip_shape, features))
 
         call = asyncio.ensure_future(self.outage.retry_while_unavailable(ask))
 

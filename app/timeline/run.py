@@ -29,11 +29,15 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TimelineRequest:
-    """Parameters of one timeline; None selects the model's value (`app/timeline/windows.py`)."""
+    """Parameters of one timeline; None selects the model's value (`app/timeline/windows.py`).
+
+    With `embedding` the sink gets the features of each window too.
+    """
 
     model: str
     window_s: float | None
     hop_s: float | None
+    embedding: bool = False
 
 
 async def timeline(
@@ -62,6 +66,8 @@ async def timeline(
 
 async def _timeline(services: TimelineServices, source: Source, request: TimelineRequest, sink: TimelineSink) -> None:
     model = await services.retry(lambda: services.registry.get(request.model))
+    if request.embedding:
+        model.require_embedding()
     with tracing.span("probe"):
         media = await services.decoder.probe(source)
     if media.kind == "image":
@@ -78,4 +84,4 @@ async def _timeline(services: TimelineServices, source: Source, request: Timelin
     task, timeout_s = ScanTask(source, media, spec), services.frame_timeout_s
     async with open_stream(task, services.slots, timeout_s, services.decoder.confinement) as stream:
         with tracing.span("scan"), tracing.passing_on(MAX_TRACED_WINDOWS):
-            await WindowInference(services, model, media, sink).follow(stream)
+            await WindowInference(services, model, media, sink, with_features=request.embedding).follow(stream)

@@ -48,8 +48,10 @@ class TimelineSink(Protocol):
         """Handle a scene cut at `time_s` seconds."""
         ...
 
-    def add_window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
-        """Handle the scores of a window, float32 (classes,)."""
+    def add_window(
+        self, index: int, padded: bool, scores: NDArray[np.float32], features: NDArray[np.float32] | None = None
+    ) -> None:
+        """Handle the scores of a window, float32 (classes,), and its features if the request wants them."""
         ...
 
     def finish(self, decode_s: float, infer_s: float) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from app.errors import InferenceTimeout
-from app.inference.client import Scores
+from app.inference.client import ClipInput, Scores
 from app.inference.model import Model
 from app.media.types import Media
 from app.timeline.process import AHEAD, Stream
@@ -25,8 +25,11 @@ _Queue = asyncio.Queue[tuple[Window, asyncio.Future[Scores]] | None]
 class WindowInference:
     """Inference of the windows of one scan."""
 
-    def __init__(self, services: TimelineServices, model: Model, media: Media, sink: TimelineSink) -> None:
+    def __init__(
+        self, services: TimelineServices, model: Model, media: Media, sink: TimelineSink, with_features: bool = False
+    ) -> None:
         self._services, self._model, self._media, self._sink = services, model, media, sink
+        self._features = model.embedding_size if with_features else 0
         self._stopwatch = _Stopwatch()
         self._finished = False
         # The scan needs its share of a small pool
@@ -108,7 +111,7 @@ class WindowInference:
                     result = await asyncio.shield(scores)
             except TimeoutError:
                 raise InferenceTimeout("the model server did not answer in time") from None
-            self._sink.add_window(window.index, window.padded, result.values)
+            self._sink.add_window(window.index, window.padded, result.values, result.features)
 
     def _start_inference(self, offset: int) -> asyncio.Future[Scores]:
         """Return the future scores of the window in a slot; the slot is released once Triton is done with it."""
@@ -124,10 +127,11 @@ class WindowInference:
 
     async def _infer(self, offset: int) -> Scores:
         model = self._model
+        clip = ClipInput(model.name, model.version, offset, model.clip_shape, self._features)
 
         async def infer() -> Scores:
             with self._stopwatch:
-                return await self._services.triton.infer(model.name, model.version, offset, model.clip_shape)
+                return await self._services.triton.infer(clip)
 
         return await self._services.retry(infer, lambda: self._finished)
 

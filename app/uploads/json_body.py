@@ -35,10 +35,13 @@ _WHITESPACE = b" \t\r\n\f\v"
 _DATA_URL = re.compile(r"\s*data:[^,]*,", re.IGNORECASE)
 
 
-def read_json(body: Path, content: IO[bytes], references: Collection[str] = ()) -> dict[str, Any]:
+def read_json(
+    body: Path, content: IO[bytes], references: Collection[str] = (), file_optional: bool = False
+) -> dict[str, Any]:
     """Write the decoded `file` of the JSON in `body` to `content` and return the other members.
 
-    Without `file` there is exactly one member of REMOTE or of `references`, and nothing is written.
+    Without `file` there is exactly one member of REMOTE or of `references`, and nothing is written. With
+    `file_optional` there may be none of them.
 
     Raises:
         BadRequest: The body is not JSON, `file` is not base64, or the JSON names several files.
@@ -62,6 +65,8 @@ def read_json(body: Path, content: IO[bytes], references: Collection[str] = ()) 
         raise BadRequest(f"the body is not valid JSON; it must look like {_EXAMPLE}") from None
     members = members if isinstance(members, dict) else {}
     sources = [name for name in ("file", *REMOTE, *references) if members.get(name) is not None]
+    if not sources and file_optional and members:
+        return members
     if not sources:
         raise MissingFile(f'the JSON body needs a field "file" with the file in base64, or "url": {_EXAMPLE}')
     if len(sources) > 1:

@@ -79,6 +79,7 @@ def receive(
     max_bytes: int,
     openers: Mapping[str, Opener] | None = None,
     max_files: int = 1,
+    file_optional: bool = False,
 ) -> Iterator[Upload]:
     """Yield the upload of this request; remove its temporary files in `folder` when the block ends.
 
@@ -88,6 +89,7 @@ def receive(
         max_bytes: Largest body.
         openers: A function for each member that may stand in the place of `file` in JSON.
         max_files: Number of files that a form may have.
+        file_optional: Whether JSON may have parameters alone; the upload's length is then 0.
 
     Raises:
         UnsupportedMedia: The body is compressed.
@@ -105,8 +107,9 @@ def receive(
         raise UnsupportedMedia(f"the body is compressed ({', '.join(unsupported)[:40]}): send the file as it is")
     with ExitStack() as cleanup:
         body = _body_file(request, folder, max_bytes, cleanup)
-        upload = _parse(request, body, _Options(folder, openers or {}, max_files), cleanup)
-        if upload.source.length == 0 and not upload.url and not upload.more:
+        upload = _parse(request, body, _Options(folder, openers or {}, max_files, file_optional), cleanup)
+        lacks_file = upload.source.length == 0 and not upload.url and not upload.more
+        if lacks_file and not (file_optional and upload.fields):
             raise EmptyFile("the file is empty")
         for item in (upload, *upload.more):
             item.name = display_name(item.name)
@@ -130,6 +133,7 @@ class _Options(NamedTuple):
     folder: Path
     openers: Mapping[str, Opener]
     max_files: int
+    file_optional: bool
 
 
 def _parse(request: Request, body: Path, options: _Options, cleanup: ExitStack) -> Upload:
@@ -236,7 +240,7 @@ def _from_json(body: Path, options: _Options, cleanup: ExitStack) -> Upload:
         raise TooLarge(f"JSON bodies may have {MAX_JSON_BYTES >> 20} MiB: send larger files as a form or raw")
     path, file = _temporary_file(options.folder, cleanup)
     with file, _disk_errors():
-        members = read_json(body, file, options.openers.keys())
+        members = read_json(body, file, options.openers.keys(), options.file_optional)
     url = _remote(members)
     fields = {name: _as_text(value) for name, value in members.items() if value is not None}
     name = fields.pop("name", "")

@@ -141,6 +141,7 @@ def _options(fields: Mapping[str, str], limits: Settings) -> dict[str, Any]:
         "sampling": choice(params, "sampling", limits.sampling, SAMPLINGS),
         "keep_first_clip": flag(params, "thumbnails"),
         "selection": selection(params),
+        "embedding": flag(params, "embedding"),
         "model": params.get("model", ""),
     }
 
@@ -184,8 +185,9 @@ def _keep_if_unsure(upload: Upload, classification: ClassifyRequest, owner: str,
 def _cache_key(classification: ClassifyRequest, model: Model, owner: str) -> str:
     file_digest = digest(classification.source.path, classification.source.offset, classification.source.length)
     options = (classification.top_k, classification.clips, classification.sampling, classification.keep_first_clip)
+    extras = (classification.selection, classification.embedding)
     model_key = ("classify", model.name, model.version, model.digest)
-    return key(file_digest, owner, *model_key, *options, classification.selection)
+    return key(file_digest, owner, *model_key, *options, *extras)
 
 
 def _classify(upload: Upload, classification: ClassifyRequest, context: RequestContext) -> tuple[Model, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 from app.inference.decision import decision_json
 from app.jobs.storage.records import JobSpec, JobState
 
-PARAMETERS = ("hop_s", "window_s", "margin", "top_k", "min_score", "labels", "exclude")
+PARAMETERS = ("hop_s", "window_s", "margin", "top_k", "min_score", "labels", "exclude", "embedding")
 
 
 def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, brief: bool = False) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def record_json(spec: JobSpec, state: JobState, position: int | None = None, *, 
         "error": state.error,
         "result": _result(fields["timeline"]) if state.state == "done" else None,
         "timing_s": state.timing_s,
+        "near_duplicates": state.near_duplicates,
         "media": fields["media"] and fields["media"] | {"name": spec.name},
         "timeline": timeline,
         "links": {"self": home} | {name: f"{home}/{name}" for name in ("events", "timeline", "source")},

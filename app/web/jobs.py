@@ -105,6 +105,7 @@ def _accept(key: str | None) -> tuple[Job, bool]:
             traceparent=tracing.traceparent(),
             results=remote.remote_files().check_results(params.get("results", "")),
             upload=g.get("upload", ""),
+            embedding=flag(params, "embedding"),
         )
         if upload.url:
             name = remote.remote_files().check(upload.url)
@@ -113,6 +114,8 @@ def _accept(key: str | None) -> tuple[Job, bool]:
             raise WrongMediaKind(NO_TIMELINE)
         if (known := classify.pipeline().known_model(model)) is not None:
             known.decision_rule(chosen)
+            if spec.embedding:
+                known.require_embedding()
         if not upload.url:
             classify.pipeline().check_video(upload.source)
         return service().accept(spec, None if upload.url else upload.source, key)

@@ -14,6 +14,7 @@ from app.pipeline.classify import ClassifyResult
 from app.uploads.parser import Upload
 
 JPEG_QUALITY = 85
+EMBEDDING_DIGITS = 6
 
 
 def classification_json(result: ClassifyResult, upload: Upload) -> dict[str, Any]:
@@ -33,6 +34,8 @@ def classification_json(result: ClassifyResult, upload: Upload) -> dict[str, Any
     }
     if result.first_clip is not None:
         body["thumbnails"] = [_data_url(frame) for frame in result.first_clip]
+    if result.embedding is not None:
+        body["embedding"] = [round(value, EMBEDDING_DIGITS) for value in result.embedding.tolist()]
     return body
 
 

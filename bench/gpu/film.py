@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from app.inference.client import ClipInput
 from app.media.frames import centre_crop, scaled_size
 from bench.gpu.networks import BenchModel
 from bench.gpu.path import worker
@@ -50,7 +51,7 @@ async def measure(address: str, subject: BenchModel, transport: str, gpu: int | 
             for place, frame in zip(pool.view(offset, shape), video.get_batch(frames).asnumpy(), strict=True):
                 place[...] = centre_crop(frame[..., :3], spec.crop)
             decoded = time.perf_counter()
-            await triton.infer(subject.name, "1", offset, shape)
+            await triton.infer(ClipInput(subject.name, "1", offset, shape))
             if number:  # the first one loads the decoder
                 decoding.append(decoded - started)
                 inferring.append(time.perf_counter() - decoded)

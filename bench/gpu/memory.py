@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from app.inference.client import Triton
+from app.inference.client import ClipInput, Triton
 from app.settings import CHECKOUT
 from app.shm.cuda_pool import open_pool
 from app.shm.pool import SHM, SlotPool, is_stale, remove_stale_regions
@@ -131,7 +131,7 @@ async def _victim(
     pool = open_pool(transport, SLOTS, slot_bytes, gpu)
     triton = Triton(address, pool, transport)
     await triton.models()
-    await triton.infer(model, "1", 0, shape)
+    await triton.infer(ClipInput(model, "1", 0, shape))
     print(pool.name, flush=True)
     await asyncio.Event().wait()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference.client import Triton
+from app.inference.client import ClipInput, Triton
 from app.shm.cuda_pool import open_pool
 from app.shm.pool import SlotPool
 from bench.gpu.networks import BenchModel
@@ -48,7 +48,7 @@ async def ask(pool: SlotPool, triton: Triton, subject: BenchModel, number: int) 
     (offset,) = await pool.acquire(1)
     try:
         pool.view(offset, clip.shape)[:] = clip
-        result = await triton.infer(subject.name, "1", offset, clip.shape)
+        result = await triton.infer(ClipInput(subject.name, "1", offset, clip.shape))
     finally:
         pool.release(offset)
     return result.values, result.transport
@@ -94,7 +94,7 @@ async def send(pool: SlotPool, triton: Triton, subject: BenchModel, senders: int
         (offset,) = await pool.acquire(1)
         pool.view(offset, clip.shape)[:] = clip
         while (begun := time.perf_counter()) < end:
-            await triton.infer(subject.name, "1", offset, clip.shape)
+            await triton.infer(ClipInput(subject.name, "1", offset, clip.shape))
             times.append(time.perf_counter() - begun)
         pool.release(offset)
 

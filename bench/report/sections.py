@@ -206,6 +206,17 @@ def images(figures: Figures) -> str:
     return f"{figures['about']}\n\n{grid(head, rows)}"
 
 
+def search(figures: Figures) -> str:
+    """Return the section about the search for similar moments."""
+    return (
+        f"{figures['about']} p50 {figures['p50_ms']:.1f} ms, p99 {figures['p99_ms']:.1f} ms. "
+        f"{figures['recall_at_5']:.1%} of the five nearest windows of an exact search are found; "
+        f"{figures['same_scene']:.1%} of the five found are of the query's scene. The first search reads the vectors, "
+        f"in {figures['first_s']:.2f} s. A web worker holds {figures['memory_mib']:.0f} MiB of them; the embeddings "
+        f"themselves would take {figures['exact_memory_mib']:.0f} MiB.\n"
+    )
+
+
 SECTIONS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "throughput": ("Clips a second", throughput),
     "startup": ("From nothing to the first answer", startup),
@@ -214,4 +225,5 @@ SECTIONS: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "memory": ("Memory", memory),
     "load_curve": ("More than can be done", load_curve),
     "images": ("Pictures", images),
+    "search": ("Search for similar moments", search),
 }

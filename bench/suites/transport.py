@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.inference.client import Triton
+from app.inference.client import ClipInput, Triton
 from app.shm.pool import SlotPool
 from bench.fixtures import networks, servers
 from bench.profile import Profile
@@ -94,5 +94,5 @@ async def _turns(clients: dict[str, Triton], offset: int, frames: int, turns: in
 async def _timed(client: Triton, offset: int, frames: int) -> tuple[float, Any]:
     """Return the milliseconds of one inference, and its scores."""
     began = time.perf_counter()
-    result = await client.infer(f"nothing_{frames}", "1", offset, (frames, 224, 224, 3))
+    result = await client.infer(ClipInput(f"nothing_{frames}", "1", offset, (frames, 224, 224, 3)))
     return (time.perf_counter() - began) * 1e3, result.values

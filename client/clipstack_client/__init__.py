@@ -17,7 +17,7 @@ from .errors import (
 )
 from .feedback import Feedback
 from .jobs import Job, JobProgress, Segment, Timeline, Window
-from .models import Clip, Health, Media, Model, Prediction, Result, Sent
+from .models import Clip, Health, Match, Media, Model, Prediction, Result, SearchResult, Sent
 from .upload import Progress
 from .webhooks import Webhook
 
@@ -36,6 +36,7 @@ __all__ = [
     "JobFailed",
     "JobProgress",
     "KeyRefused",
+    "Match",
     "Media",
     "Model",
     "Prediction",
@@ -43,6 +44,7 @@ __all__ = [
     "ReductionUnavailable",
     "RequestRefused",
     "Result",
+    "SearchResult",
     "Segment",
     "Sent",
     "ServiceFailed",

@@ -13,8 +13,8 @@ from .http.address import authorized
 from .http.requester import label_list, without_none
 from .http.response import Response, error_from
 from .http.transport import Request, Transport
-from .models import Health, Model, Result
-from .parsing import parse_model, parse_result
+from .models import Health, Model, Result, SearchResult
+from .parsing import parse_model, parse_result, parse_search
 from .picture_form import parse_results, picture_forms
 from .reduction.uploader import Rate, Reduction, Uploader, UploadRequest
 from .resumable import THRESHOLD_BYTES
@@ -80,6 +80,7 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
         min_score: float | None = None,
         labels: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
+        embedding: bool = False,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
     ) -> Result:
@@ -96,6 +97,7 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
             min_score: Score, 0 to 1, from which on a label is in `decision`; the model's thresholds if None.
             labels: Only these labels: their names, or one text with commas; all if None.
             exclude: But not these labels.
+            embedding: Whether to return the model's vector of the file.
             reduce: What to send of a video: the whole file (`none`), a small copy (`shrink`), the frames that the model
                 needs (`frames`), or the fastest of these (`auto`). All but `none` need the extra `shrink`.
             progress: Receives a `Progress` as the upload proceeds.
@@ -105,13 +107,13 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
             DownloadFailed: The file at the address cannot be downloaded.
             ReductionUnavailable: The extra `shrink` is not installed.
         """
-        flag = "true" if thumbnails else None
         params = without_none(
             model=model,
             top_k=top_k,
             clips=clips,
             sampling=sampling,
-            thumbnails=flag,
+            thumbnails="true" if thumbnails else None,
+            embedding="true" if embedding else None,
             min_score=min_score,
             labels=label_list(labels),
             exclude=label_list(exclude),
@@ -162,6 +164,49 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
             with self._requester.parsing(response):
                 results += parse_results(dict(response.content), form.names)
         return tuple(results)
+
+    async def search(
+        self,
+        source: Source | None = None,
+        *,
+        job: str | None = None,
+        window: int | None = None,
+        model: str | None = None,
+        clips: int | None = None,
+        limit: int = 10,
+        progress: Watcher | None = None,
+    ) -> SearchResult:
+        """Return the moments of kept jobs that are most similar to a file, or to a window of a job.
+
+        Only jobs are searched that were submitted with `embedding=True`, are done, and have the same model.
+
+        Args:
+            source: A picture or a video; see `classify`.
+            job: In place of a source: id of a job.
+            window: Number of the job's window, from 0.
+            model: Name of the model for the source; the service's default if None.
+            clips: Number of clips of the source; the service's default if None.
+            limit: Largest number of moments.
+            progress: Receives a `Progress` as the upload proceeds.
+
+        Raises:
+            ValueError: Not exactly one of `source` and `job` is given.
+            OSError: The file cannot be read.
+        """
+        if (source is None) == (job is None):
+            raise ValueError("search needs either a source, or a job and its window")
+        params = without_none(model=model, clips=clips, limit=limit, job=job, window=window)
+        request = Request("POST", "/v1/search", params, safe=True)
+        if source is None:
+            response = await self._requester.send(request)
+        else:
+
+            async def post(upload: Upload) -> Response:
+                return await self._requester.send(request, upload)
+
+            response, _ = await self._uploader.send(UploadRequest(source, "none", model, clips or 1, progress), post)
+        with self._requester.parsing(response):
+            return parse_search(response.content)
 
     async def models(self) -> tuple[Model, ...]:
         """Return the models that the service offers."""

@@ -54,6 +54,7 @@ class AsyncJobs:
         exclude: str | Sequence[str] | None = None,
         callback_url: str | None = None,
         results: str | None = None,
+        embedding: bool = False,
         key: str | None = None,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
@@ -73,6 +74,7 @@ class AsyncJobs:
             callback_url: Receiver of webhooks about the job; the service must allow its host.
             results: Folder of an object store that the service writes the finished record to, such as
                 `s3://bucket/results`; the service must allow it.
+            embedding: Whether the job keeps an embedding of each window, so that `search` finds it.
             key: Idempotency key, at most 200 printable ASCII characters: the same key returns the first job again.
             reduce: See `classify`; `frames` is not possible, because a timeline uses all frames.
             progress: Receives a `Progress` as the upload proceeds.
@@ -92,6 +94,7 @@ class AsyncJobs:
             exclude=label_list(exclude),
             callback_url=callback_url,
             results=results,
+            embedding="true" if embedding else None,
         )
         headers = {"Idempotency-Key": key or uuid.uuid4().hex}
 
@@ -165,6 +168,7 @@ class AsyncJobs:
         exclude: str | Sequence[str] | None = None,
         callback_url: str | None = None,
         results: str | None = None,
+        embedding: bool = False,
         reduce: Reduction = "none",
         progress: Watcher | None = None,
         watch: JobWatcher | None = None,
@@ -189,6 +193,7 @@ class AsyncJobs:
             exclude=exclude,
             callback_url=callback_url,
             results=results,
+            embedding=embedding,
             reduce=reduce,
             progress=progress,
         )

@@ -74,6 +74,7 @@ class Client:
 
     classify = _blocking(AsyncClient.classify)
     classify_many = _blocking(AsyncClient.classify_many)
+    search = _blocking(AsyncClient.search)
     models = _blocking(AsyncClient.models)
     health = _blocking(AsyncClient.health)
     timeline = _blocking(AsyncClient.timeline)

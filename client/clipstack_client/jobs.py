@@ -97,7 +97,7 @@ class Job:
     `state` is `queued`, `running`, `done`, `failed` or `cancelled`. `error` holds the code and message of a failed job.
     `result` is the label with the longest total time in a finished timeline and its share of the video, if any.
     Times are ISO 8601 in UTC. `sent` describes what this client sent in place of the file, if anything. `answer` is the
-    complete record.
+    complete record. `near_duplicates` are the ids of earlier jobs whose videos show nearly the same.
     """
 
     id: str
@@ -118,6 +118,7 @@ class Job:
     answer: Mapping[str, Any] = field(repr=False, compare=False)
     sent: Sent | None = None
     result: tuple[str, float] | None = None
+    near_duplicates: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from .notebook import data_frame, html_table
@@ -102,6 +102,7 @@ class Result:
         thumbnails: JPEG files; empty unless requested.
         answer: The complete answer, including fields unknown to this client.
         decision: Labels that pass their threshold, best first; empty if none does.
+        embedding: Vector of length 1 that is close to those of similar files; empty unless requested.
     """
 
     request_id: str
@@ -119,6 +120,7 @@ class Result:
     thumbnails: tuple[bytes, ...] = field(repr=False)
     answer: Mapping[str, Any] = field(repr=False, compare=False)
     decision: tuple[str, ...] = ()
+    embedding: tuple[float, ...] = field(default=(), repr=False)
 
     def to_pandas(self) -> DataFrame:
         """Return the predictions as a data frame with the columns `label` and `score`; needs pandas."""
@@ -144,7 +146,7 @@ class Model:
     cut from it, in pixels. `precision` is the one that the model calculates in, None where the service does not say.
     `default_for` are the kinds of files (`video`, `image`) that go to this model when the request names none. `scores`
     is `softmax` (they add up to 1) or `sigmoid` (each label for itself). `thresholds` has one for each label, or is
-    empty.
+    empty. An embedding has `embedding_size` numbers; 0 if the model gives none.
     """
 
     name: str
@@ -164,6 +166,58 @@ class Model:
     default_for: tuple[str, ...] = ()
     scores: str = "softmax"
     thresholds: tuple[float, ...] = ()
+    embedding_size: int = 0
+
+
+@dataclass(frozen=True)
+class Match:
+    """A moment of a kept job that is similar to what was searched for.
+
+    Attributes:
+        job: Id of the job.
+        name: File name of its video, empty where there was none.
+        window: Number of the window, from 0.
+        start_s: Time of its first frame in seconds.
+        end_s: Time of its last frame in seconds.
+        similarity: Cosine of the two embeddings, 1 for the same picture.
+        label: Its best label; None where the service does not know it.
+        score: Score of the label, 0 to 1.
+    """
+
+    job: str
+    name: str
+    window: int
+    start_s: float
+    end_s: float
+    similarity: float
+    label: str | None
+    score: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Answer to a search.
+
+    Attributes:
+        model: Name of the model of the embeddings.
+        model_version: Version of the model.
+        matches: Moments, the most similar first.
+        jobs: Number of jobs that were compared.
+        windows: Number of windows that were compared.
+        answer: The complete answer, including fields unknown to this client.
+    """
+
+    model: str
+    model_version: str
+    matches: tuple[Match, ...]
+    jobs: int
+    windows: int
+    answer: Mapping[str, Any] = field(repr=False, compare=False)
+
+    def to_pandas(self) -> DataFrame:
+        """Return the matches as a data frame with a column for each of their fields; needs pandas."""
+        names = [column.name for column in fields(Match)]
+        return data_frame({name: [getattr(match, name) for match in self.matches] for name in names})
 
 
 @dataclass(frozen=True)

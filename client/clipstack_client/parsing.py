@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from .jobs import Job, JobProgress, Segment, Timeline, Window
-from .models import Clip, Media, Model, Prediction, Result, Sent
+from .models import Clip, Match, Media, Model, Prediction, Result, SearchResult, Sent
 
 T = TypeVar("T")
 
@@ -31,6 +31,31 @@ def parse_result(data: Mapping[str, Any], cache: str | None = None) -> Result:
         thumbnails=tuple(base64.b64decode(uri.partition(",")[2], validate=True) for uri in data.get("thumbnails", ())),
         answer=data,
         decision=_parse_decision(data),
+        embedding=tuple(float(number) for number in data.get("embedding", ())),
+    )
+
+
+def parse_search(data: Mapping[str, Any]) -> SearchResult:
+    """Parse an answer of `/v1/search`."""
+    return SearchResult(
+        model=str(data["model"]),
+        model_version=str(data["model_version"]),
+        matches=tuple(
+            Match(
+                job=str(match["job"]),
+                name=str(match["name"]),
+                window=int(match["window"]),
+                start_s=float(match["start_s"]),
+                end_s=float(match["end_s"]),
+                similarity=float(match["similarity"]),
+                label=_optional(str, match.get("label")),
+                score=float(match["score"]),
+            )
+            for match in data["matches"]
+        ),
+        jobs=int(data["searched"]["jobs"]),
+        windows=int(data["searched"]["windows"]),
+        answer=data,
     )
 
 
@@ -54,6 +79,7 @@ def parse_model(data: Mapping[str, Any]) -> Model:
         default_for=tuple(str(kind) for kind in data.get("default_for", ())),
         scores=str(data.get("scores", "softmax")),
         thresholds=tuple(float(threshold) for threshold in data.get("thresholds") or ()),
+        embedding_size=int(data.get("embedding_size", 0)),
     )
 
 
@@ -129,6 +155,7 @@ def parse_job(data: Mapping[str, Any]) -> Job:
         timing_s={str(stage): float(s) for stage, s in (data.get("timing_s") or {}).items() if s is not None},
         media=_optional(parse_media, data.get("media")),
         timeline=_optional(_parse_timeline, data.get("timeline")),
+        near_duplicates=tuple(str(id) for id in data.get("near_duplicates") or ()),
         answer=data,
     )
 

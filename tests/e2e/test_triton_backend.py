@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import mmap
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from tests.support.triton_server import forget_region, running_triton
 from triton_repo.backends.clip.clip_engines import precision
 from triton_repo.backends.clip.clip_engines.accuracy import Agreement
 from triton_repo.backends.clip.clip_engines.precision import PrecisionRecord
+from triton_repo.zoo.architectures.trained import replace_last_layer
 from triton_repo.zoo.export.openvino import example_clips
 from triton_repo.zoo.export.precision import has_bf16
 from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
@@ -127,8 +130,27 @@ def fingerprint(triton: grpc.InferenceServerClient, model: str, precision: str =
     values = triton.infer(model, inline(clips), parameters={"clipstack_fingerprint": True}).as_numpy("SCORES")
     assert values[0, 0] == -1
     content = bytes(values[0, 1:].astype(np.uint8))
-    assert content[32:].decode() == precision
+    assert content[32:].decode().split()[0] == precision
     return content[:32]
+
+
+@pytest.mark.parametrize("model", SERVED)
+def test_features_follow_scores_on_request(triton: grpc.InferenceServerClient, model: str) -> None:
+    served = SERVED[model]
+    clips = example_clips(served, 3)
+    headless = copy.deepcopy(served.network)
+    replace_last_layer(headless, torch.nn.Identity())
+    with torch.no_grad():
+        features = ServedNetwork(replace(served, network=headless)).eval().logits(torch.from_numpy(clips)).numpy()
+    with ThreadPoolExecutor(8) as pool:  # requests of both kinds share batches
+        plain = pool.map(lambda _: triton.infer(model, inline(clips)).as_numpy("SCORES"), range(6))
+        asked = {"clipstack_features": True}
+        full = pool.map(lambda _: triton.infer(model, inline(clips), parameters=asked).as_numpy("SCORES"), range(6))
+        for scores in plain:
+            np.testing.assert_allclose(scores, wanted(served, clips), atol=1e-4)
+        for rows in full:
+            np.testing.assert_allclose(rows[:, : len(served.labels)], wanted(served, clips), atol=1e-4)
+            np.testing.assert_allclose(rows[:, len(served.labels) :], features, atol=1e-4 * features.max())
 
 
 def test_precision_follows_record_where_cpu_has_bf16(triton: grpc.InferenceServerClient) -> None:

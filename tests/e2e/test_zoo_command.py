@@ -69,5 +69,5 @@ def test_quantized_version_takes_the_place_of_the_running_one() -> None:
             difference = np.abs(scores_of(triton, clips[0]) - exact).max()
             assert triton.get_model_metadata("mine", as_json=True)["versions"] == ["2"]
             fingerprint = scores_of(triton, clips[0], {"clipstack_fingerprint": True}).ravel()
-            assert bytes(fingerprint[33:].astype(np.uint8)) == b"int8"
+            assert bytes(fingerprint[33:].astype(np.uint8)).split()[0] == b"int8"
         assert 0 < difference < 0.3

@@ -173,6 +173,14 @@ class JobIndex:
             return self._select("where ended = 1 order by since limit ?", max_count)
         return self._select("where ended = 1 and owner = ? order by since limit ?", owner, max_count)
 
+    def done(self, max_count: int, owner: str | None = None) -> list[tuple[str, float]]:
+        """Return ids and end times of at most `max_count` done jobs, of `owner` or of all, the last to end first."""
+        where, values = "ended = 1 and state = 'done'", list[object]()
+        if owner is not None:
+            where, values = f"{where} and owner = ?", [owner]
+        sql = f"select id, since from job where {where} order by since desc limit ?"
+        return self._file.read(lambda connection: connection.execute(sql, (*values, max_count)).fetchall())
+
     def running(self) -> list[Row]:
         """Return the running jobs."""
         return self._select("where state = 'running'")

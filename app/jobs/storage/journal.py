@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,48 +24,58 @@ WINDOW, CUT = 0, 1
 HEAD_BYTES = 4096
 READ_BYTES = 256 << 10  # block size for reading a journal in parts
 MAX_CLASSES = 1 << 20
+MAX_EMBEDDING = 1 << 16
 MAX_BYTES = 8 << 30
 
 
-def _record(classes: int) -> np.dtype[Any]:
+def record_type(classes: int, embedding_size: int = 0) -> np.dtype[Any]:
     """Return the dtype of a record.
 
-    A window has `index` and `scores`, float32 (classes,); a cut has `time_s`.
+    A window has `index` and `scores`, float32 (classes,); a cut has `time_s`. Where embeddings are kept, a window has
+    `embedding` too, float16 (embedding_size,).
     """
-    return np.dtype(
-        [("kind", "u1"), ("padded", "u1"), ("index", "<u4"), ("time_s", "<f8"), ("scores", "<f4", (classes,))]
-    )
+    fields: list[Any] = [("kind", "u1"), ("padded", "u1"), ("index", "<u4"), ("time_s", "<f8")]
+    fields.append(("scores", "<f4", (classes,)))
+    return np.dtype([*fields, ("embedding", "<f2", (embedding_size,))] if embedding_size else fields)
 
 
 class Journal:
     """Open journal with one writer."""
 
-    def __init__(self, path: Path, header: Mapping[str, Any], classes: int) -> None:
+    def __init__(self, path: Path, header: Mapping[str, Any], classes: int, embedding_size: int = 0) -> None:
         """Resume the intact journal at `path` if it has the same `header`, otherwise start a new one.
+
+        With an `embedding_size` it keeps the embedding of each window.
 
         A file that another job shares through a hard link is never changed: this job gets a copy.
         """
-        head = json.dumps({**header, "classes": classes}).encode().ljust(HEAD_BYTES - 1) + b"\n"
+        kept = {"embedding_size": embedding_size} if embedding_size else {}
+        head = json.dumps({**header, "classes": classes, **kept}).encode().ljust(HEAD_BYTES - 1) + b"\n"
         if len(head) > HEAD_BYTES:
             raise ValueError("the journal's head is too long")
-        self._type = _record(classes)
+        self._type = record_type(classes, embedding_size)
         contents = _resumable(path, head, self._type)
         _take_ownership(path, head, self._type, has_contents=contents is not None)
         self.contents = contents or JournalContents.empty(classes)
         self._file = path.open("ab", buffering=0)  # unbuffered: what a full disk rejects is not retried on close
 
-    def append_window(self, index: int, padded: bool, scores: NDArray[np.float32]) -> None:
-        """Append the scores of the next window, float32 (classes,)."""
-        self._append(WINDOW, index, padded, 0.0, scores)
+    def append_window(
+        self, index: int, padded: bool, scores: NDArray[np.float32], embedding: NDArray[np.float32] | None = None
+    ) -> None:
+        """Append the scores of the next window, float32 (classes,), and its embedding, if embeddings are kept."""
+        entry = np.zeros((), self._type)
+        entry["kind"], entry["padded"], entry["index"], entry["scores"] = WINDOW, padded, index, scores
+        if embedding is not None:
+            entry["embedding"] = embedding
+        self._append(entry)
 
     def append_cut(self, time_s: float) -> None:
         """Append a cut at `time_s` seconds."""
-        self._append(CUT, 0, False, time_s, 0.0)
-
-    def _append(self, kind: int, index: int, padded: bool, time_s: float, scores: NDArray[np.float32] | float) -> None:
         entry = np.zeros((), self._type)
-        entry["kind"], entry["padded"], entry["index"], entry["time_s"] = kind, padded, index, time_s
-        entry["scores"] = scores
+        entry["kind"], entry["time_s"] = CUT, time_s
+        self._append(entry)
+
+    def _append(self, entry: NDArray[Any]) -> None:
         record = entry.tobytes()
         if self._file.write(record) != len(record):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -99,15 +109,21 @@ def read(path: Path) -> JournalContents:
         DamagedFile: The file is not a journal, or windows are missing.
     """
     content = read_file(path, MAX_BYTES)
-    return _parse(path, content, _record(_classes(path, content[:HEAD_BYTES])))
+    return _parse(path, content, read_head(path, content[:HEAD_BYTES]).record_type)
 
 
 class WindowScores(NamedTuple):
-    """Consecutive windows from number `first`: `scores` float32 (windows, classes), `padded` bool (windows,)."""
+    """Consecutive windows from number `first`.
+
+    `scores` is float32 (windows, classes), `padded` bool (windows,), `embeddings` float16 (windows, size), where the
+    size is 0 if none are kept, and `records` uint32 (windows,), the numbers of their records.
+    """
 
     first: int
     scores: NDArray[np.float32]
     padded: NDArray[np.bool_]
+    embeddings: NDArray[np.float16]
+    records: NDArray[np.uint32]
 
 
 def read_windows(path: Path, first: int, count: int, max_count: int) -> Iterator[WindowScores]:
@@ -116,29 +132,71 @@ def read_windows(path: Path, first: int, count: int, max_count: int) -> Iterator
     There are fewer when the journal is still being written or is truncated meanwhile. Raises the errors of `read`.
     """
     with open_file(path) as file:
-        kind = _record(_classes(path, file.read(HEAD_BYTES)))
+        kind = read_head(path, file.read(HEAD_BYTES)).record_type
         chunk_bytes = max(1, min(max_count, READ_BYTES // kind.itemsize)) * kind.itemsize
         file.seek(HEAD_BYTES + first * kind.itemsize)  # cuts lie between windows, so it is here or later
-        number, end = first, first + count
+        number, end, record = first, first + count, first
         while number < end and (content := file.read(chunk_bytes)):
             entries = np.frombuffer(content[: len(content) // kind.itemsize * kind.itemsize], kind)
-            entries = entries[(entries["kind"] == WINDOW) & (entries["index"] >= first)][: end - number]
+            selected = np.flatnonzero((entries["kind"] == WINDOW) & (entries["index"] >= first))[: end - number]
+            records, record = selected.astype(np.uint32) + np.uint32(record), record + len(entries)
+            entries = entries[selected]
             if not np.array_equal(entries["index"], np.arange(number, number + len(entries))):
                 raise DamagedFile(f"{path}: its windows are not consecutive")
             if not np.isfinite(entries["scores"]).all():
                 raise DamagedFile(f"{path}: a score is not a number")
             if len(entries):
-                yield WindowScores(number, entries["scores"].astype(np.float32), entries["padded"].astype(np.bool_))
+                kept = entries["embedding"] if "embedding" in (kind.names or ()) else np.empty((len(entries), 0))
+                scores, padded = entries["scores"].astype(np.float32), entries["padded"].astype(np.bool_)
+                yield WindowScores(number, scores, padded, kept.astype(np.float16), records)
                 number += len(entries)
 
 
-def _classes(path: Path, head: bytes) -> int:
+def read_records(path: Path, numbers: Sequence[int]) -> NDArray[Any]:
+    """Return the records with these numbers, of the journal's `record_type`; raises the errors of `read`."""
+    with open_file(path) as file:
+        kind = read_head(path, file.read(HEAD_BYTES)).record_type
+        size, descriptor = kind.itemsize, file.fileno()
+        content = b"".join(os.pread(descriptor, size, HEAD_BYTES + number * size) for number in numbers)
+        if len(content) != size * len(numbers):
+            raise DamagedFile(f"{path} is cut off")
+        return np.frombuffer(content, kind)
+
+
+class Head(NamedTuple):
+    """Head of a journal.
+
+    Attributes:
+        classes: Number of scores of a window.
+        embedding_size: Numbers of an embedding; 0 if none are kept.
+        space: Space of the embeddings, of which only those of one space can be compared; empty if none are kept.
+        grid: Frames of a window, seconds from frame to frame, and seconds from window to window.
+    """
+
+    classes: int
+    embedding_size: int
+    space: str
+    grid: tuple[int, float, float]
+
+    @property
+    def record_type(self) -> np.dtype[Any]:
+        """Return the dtype of the records."""
+        return record_type(self.classes, self.embedding_size)
+
+
+def read_head(path: Path, content: bytes) -> Head:
+    """Return the head in the first HEAD_BYTES of the journal at `path`; raise DamagedFile if there is none."""
     try:
-        classes = json.loads(head)["classes"]
-        if not isinstance(classes, int) or not 0 < classes <= MAX_CLASSES:
-            raise ValueError(f"{str(classes)[:50]} classes")
-        return classes
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        values = json.loads(content)
+        frames, step_s, hop_s = values.get("grid", (1, 0.0, 1.0))
+        grid = int(frames), float(step_s), float(hop_s)
+        head = Head(values["classes"], values.get("embedding_size", 0), str(values.get("space", "")), grid)
+        if not isinstance(head.classes, int) or not 0 < head.classes <= MAX_CLASSES:
+            raise ValueError(f"{str(head.classes)[:50]} classes")
+        if not isinstance(head.embedding_size, int) or not 0 <= head.embedding_size <= MAX_EMBEDDING:
+            raise ValueError(f"embeddings of {str(head.embedding_size)[:50]} numbers")
+        return head
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFile(f"{path} is not a journal: {str(error)[:200]}") from error
 
 

@@ -100,6 +100,7 @@ class JobSpec:
     traceparent: str = ""  # span of the request; "" without traces
     results: str = ""  # folder of an object store that the finished record is written to; "" for none
     upload: str = ""  # id of the resumable upload that the file came from
+    embedding: bool = False  # whether each window's embedding is kept
 
     @property
     def selection(self) -> Selection:
@@ -138,6 +139,7 @@ class JobState:
     error: dict[str, str] | None = None
     timing_s: dict[str, float] = field(default_factory=dict)
     media: dict[str, Any] | None = None
+    near_duplicates: list[str] = field(default_factory=list)  # ids of jobs of the same owner with nearly the same video
     timeline: dict[str, Any] | None = None
     events: list[JobEvent] = field(default_factory=list)  # only of jobs with a callback URL
 

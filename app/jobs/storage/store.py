@@ -4,6 +4,7 @@
               source       the uploaded file, or the downloaded one; source.part while it is downloaded
               state.json   progress and result, replaced atomically
               journal      results so far (`app/jobs/storage/journal.py`)
+              vectors      coarse vectors of all windows (`app/jobs/storage/vectors.py`), if embeddings are kept
               pictures/    small JPEGs of some windows
               cancel       exists once cancellation is requested
               lock         locked while a process works on the job
@@ -53,6 +54,7 @@ class Job:
     def __init__(self, path: Path, index: JobIndex | None = None, outbox: Outbox | None = None) -> None:
         self.path, self.id, self.data_dir = path, path.name, path.parent.parent
         self.source, self.journal, self.pictures = path / "source", path / "journal", path / "pictures"
+        self.vectors = path / "vectors"
         self._index, self._outbox = index, outbox
         self._saved: State | None = None
         self._reported: JobSpec | None = None  # the spec, if the job has webhooks

@@ -1,4 +1,4 @@
-"""Command line `clipstack`: `classify`, `timeline`, `watch`, `jobs`, `feedback`, `webhooks`, `models`, `doctor`."""
+"""Command line `clipstack`: one module for each command."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .classify import classify
 from .feedback import feedback
 from .jobs import jobs
 from .models import models
+from .search import search
 from .timeline import timeline
 from .watch import watch
 from .webhooks import webhooks
@@ -49,5 +50,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (classify, timeline, watch, jobs, feedback, webhooks, models, doctor):
+for command in (classify, timeline, search, watch, jobs, feedback, webhooks, models, doctor):
     main.add_command(command)

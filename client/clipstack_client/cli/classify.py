@@ -23,6 +23,7 @@ from .runner import iterate, run, run_command
 @click.option(
     "--sampling", type=click.Choice(["exact", "auto", "keyframe"]), help="Placement of the clips; keyframe is faster."
 )
+@click.option("--embedding", is_flag=True, help="Write the model's vector of each file too; needs --json.")
 @selection_options
 @sending_options(frames=True)
 def classify(
@@ -31,12 +32,15 @@ def classify(
     top_k: int,
     clips: int | None,
     sampling: str | None,
+    embedding: bool,
     selection: SelectionOptions,
     sending: SendingOptions,
 ) -> None:
     """Say what is in each FILE: a video, a picture, a folder, a quoted pattern, an https:// address, or - for stdin."""
     reduce = sending.reduction.reduction
     target = OutputTarget.from_options("classify", sending.output, top_k, model, decides=selection.is_used)
+    if embedding and target.format != "jsonl":
+        raise click.UsageError("--embedding needs JSON lines: add --json, or -o answers.jsonl")
     selected = expand(files)
     unfinished = target.unfinished(selected)
 
@@ -56,6 +60,7 @@ def classify(
                         clips=clips,
                         sampling=sampling,
                         **vars(selection),
+                        embedding=embedding,
                         reduce=reduce,
                         progress=line.upload,
                     )

@@ -36,7 +36,7 @@ TOP_K = 5
 class TimelineRequest:
     """Parameters of every timeline, and whether to wait for the result."""
 
-    def __init__(self, reduce: Reduction, detach: bool, **parameters: str | float | int | None) -> None:
+    def __init__(self, reduce: Reduction, detach: bool, **parameters: str | float | int | bool | None) -> None:
         self._reduce, self._detach, self._parameters = reduce, detach, parameters
 
     async def send(self, client: AsyncClient, file: File, line: Line) -> Job:
@@ -53,6 +53,9 @@ class TimelineRequest:
 @click.option("--hop", "hop_s", type=POSITIVE, help="Seconds from one window to the next.")
 @click.option("--window", "window_s", type=POSITIVE, help="Length of a window in seconds.")
 @click.option("--margin", type=click.FloatRange(0, 1), help="Lead that another label needs to take over.")
+@click.option(
+    "--embedding", is_flag=True, help="Keep an embedding of each window, so that `clipstack search` finds it."
+)
 @click.option("--callback-url", metavar="URL", help="Receiver of webhooks about the job.")
 @click.option("--detach", is_flag=True, help="Do not wait: print the jobs, which the service continues.")
 @selection_options
@@ -62,7 +65,7 @@ def timeline(
     detach: bool,
     selection: SelectionOptions,
     sending: SendingOptions,
-    **parameters: str | float | None,
+    **parameters: str | float | bool | None,
 ) -> None:
     """Label each FILE from start to end: a video, a folder, a quoted pattern, or an https:// address.
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import NotReady
 from app.inference import transports
-from app.inference.client import Triton
+from app.inference.client import ClipInput, Triton
 from app.inference.transports import CUDA, INLINE, SYSTEM, Transports
 from app.shm.cuda_pool import CudaSlotPool
 from app.shm.pool import SlotPool
@@ -35,7 +35,7 @@ class Worker:
         """How a clip of that value in every byte got there; its score must be its own."""
         (offset,) = await self.pool.acquire(1)
         self.pool.view(offset, CLIP)[:] = value
-        scores = await self.triton.infer(MODEL, "1", offset, CLIP)
+        scores = await self.triton.infer(ClipInput(MODEL, "1", offset, CLIP))
         self.pool.release(offset)
         assert scores.values.tolist() == [value]
         return scores.transport
@@ -49,7 +49,7 @@ class Worker:
             self.cuda.write(self.pool.device._address + offset, bytes([value]) * CLIP_BYTES)
             self.cuda.copied = 0
             self.pool.device.mark_written(offset, on_gpu=True)
-            scores = await self.triton.infer(MODEL, "1", offset, CLIP)
+            scores = await self.triton.infer(ClipInput(MODEL, "1", offset, CLIP))
             assert self.cuda.copied == 0
         finally:
             self.pool.release(offset)
@@ -230,7 +230,7 @@ def test_memory_that_a_model_may_have_open_is_not_freed(transport: str) -> None:
         async with running_fake() as (_, address):
             triton = Triton(address, pool, transport)
             await triton.models()
-            await triton.infer(MODEL, "1", 0, CLIP)
+            await triton.infer(ClipInput(MODEL, "1", 0, CLIP))
             await triton.close()
         pool.close()
         assert cuda.held == (["memory"] if transport == "auto" else [])
@@ -297,7 +297,7 @@ def test_server_without_our_gpu_uses_system_memory(name: str, real: str) -> None
             clips[1] //= 2
             for clip in (clips[0], clips[1], clips[0]):
                 pool.view(0, (4, 48, 48, 3))[:] = clip
-                answers.append(await triton.infer(MODEL, "1", 0, (4, 48, 48, 3)))
+                answers.append(await triton.infer(ClipInput(MODEL, "1", 0, (4, 48, 48, 3))))
             await triton.close()
         pool.close()
         assert [answer.transport for answer in answers] == [SYSTEM] * 3
@@ -316,7 +316,7 @@ def test_region_that_somebody_took_away_is_registered_again(name: str, real: str
             triton = Triton(address, pool, "auto")
             await triton.regions.register()
             await triton.regions.unregister(pool.name)
-            assert (await triton.infer(MODEL, "1", 0, (4, 48, 48, 3))).transport == SYSTEM
+            assert (await triton.infer(ClipInput(MODEL, "1", 0, (4, 48, 48, 3)))).transport == SYSTEM
             assert pool.name in await triton.regions.names()
             await triton.close()
         pool.close()
@@ -331,7 +331,7 @@ def test_required_cuda_fails_if_the_server_lacks_it(name: str, real: str) -> Non
         async with server(name, real) as address:
             triton = Triton(address, pool, "cuda")
             with pytest.raises(NotReady, match="cannot use shared memory"):
-                await triton.infer(MODEL, "1", 0, (4, 48, 48, 3))
+                await triton.infer(ClipInput(MODEL, "1", 0, (4, 48, 48, 3)))
             await triton.close()
         pool.close()
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import ModuleType
@@ -20,7 +21,7 @@ from triton_repo.backends.clip import clip_engines
 from triton_repo.backends.clip.clip_engines import ENGINES, EngineError, StreamingEngine, engine_class, load_engine
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips, write_model
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork
+from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, Scoring, ServedNetwork
 
 LAYERS = torch.nn.Conv2d(3, 6, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 4)
 SERVED = NetworkSpec(
@@ -100,7 +101,7 @@ def test_requests_of_one_that_streams_each_get_their_own_answer(engine: str, ver
         loaded.submit([(part, answer.put) for part, answer in zip(parts, told, strict=True)])
         answers = [answer.get(timeout=10) for answer in told]
         assert isinstance(answers.pop(2), EngineError)
-        np.testing.assert_allclose(np.concatenate(answers), right(clips), atol=1e-5)
+        np.testing.assert_allclose(np.concatenate([answer[:, :4] for answer in answers]), right(clips), atol=1e-5)
         loaded.drain()
         assert all(answer.empty() for answer in told)
 
@@ -119,7 +120,9 @@ def test_concurrent_requests_get_their_own_scores(engine: str, version: Path) ->
             assert answer.qsize() == 1
     answers = [answer.get(timeout=10) for answer in told]
     loaded.drain()
-    np.testing.assert_allclose(np.concatenate(answers), right(np.concatenate(asked)), atol=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate([answer[:, :4] for answer in answers]), right(np.concatenate(asked)), atol=1e-5
+    )
 
 
 def test_scores_are_probabilities_in_every_precision(engine: str, version: Path) -> None:
@@ -151,6 +154,48 @@ def test_a_process_may_begin_with_several_clips(engine: str, version: Path) -> N
     command = [sys.executable, "-c", program, json.dumps(config(engine)), str(version)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=BACKEND.parents[2])
     assert done.stdout.strip() == f"({MAX_BATCH}, 4)", done.stderr[-1000:]
+
+
+def features_of(clips: np.ndarray) -> np.ndarray:
+    headless = torch.nn.Sequential(*LAYERS[:-1])
+    with torch.no_grad():
+        network = ServedNetwork(replace(SERVED, network=headless)).eval()
+        features: np.ndarray = network.logits(torch.from_numpy(clips.copy())).numpy()
+    return features
+
+
+@pytest.mark.parametrize("batch", [1, MAX_BATCH + 3])
+def test_rows_are_scores_and_features(engine: str, version: Path, batch: int) -> None:
+    loaded = load_engine(config(engine), version)
+    loaded.warm_up()
+    clips = example_clips(SERVED, batch)
+    rows = loaded.infer_rows(clips)
+    assert loaded.features == (6 if engine in ("openvino", "torch") else 0)
+    assert rows.shape == (batch, 4 + loaded.features)
+    np.testing.assert_allclose(rows[:, :4], right(clips), atol=1e-5)
+    if loaded.features:
+        np.testing.assert_allclose(rows[:, 4:], features_of(clips), atol=1e-4)
+
+
+@pytest.mark.parametrize("scoring", [Scoring("sigmoid", 2.0), Scoring("softmax", 0.5)])
+def test_features_are_found_behind_temperature_and_sigmoid(tmp_path: Path, scoring: Scoring) -> None:
+    served = replace(SERVED, scoring=scoring)
+    version = write_model(served, "tiny", tmp_path) / "1"
+    engine_files.make("torch", "f32", served, version)
+    clips = example_clips(SERVED, 2)
+    for name in ("openvino", "torch"):
+        rows = load_engine(config(name), version).infer_rows(clips)
+        np.testing.assert_allclose(rows[:, 4:], features_of(clips), atol=1e-4, err_msg=name)
+
+
+def test_network_without_last_linear_layer_has_no_features(tmp_path: Path) -> None:
+    layers = torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    served = replace(SERVED, network=torch.nn.Sequential(*layers))
+    version = write_model(served, "tiny", tmp_path) / "1"
+    engine_files.make("torch", "f32", served, version)
+    for name in ("openvino", "torch"):
+        loaded = load_engine(config(name), version)
+        assert (loaded.features, loaded.infer_rows(example_clips(served, 2)).shape) == (0, (2, 4)), name
 
 
 def test_earlier_answers_stay_what_they_were(engine: str, version: Path) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from ...errors import ClipstackError, ConnectFailed, JobFailed
-from ...models import Model, Prediction, Result
+from ...models import Match, Model, Prediction, Result
 from .formatting import (
     advice,
+    clock,
     frames_seen,
     media_facts,
     model_input,
@@ -84,6 +86,24 @@ def _decision_line(result: Result) -> list[Text]:
     if result.decision == tuple(prediction.label for prediction in result.predictions[:1]):
         return []
     return [Text(plain(f"passes: {', '.join(result.decision)}" if result.decision else NOTHING_PASSES), style="bold")]
+
+
+def matches_table(matches: Sequence[Match]) -> RenderableType:
+    """Return one line for each moment: similarity, times, label, video and job."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, justify in (
+        ("similarity", "right"),
+        ("time", "right"),
+        ("label", "left"),
+        ("video", "left"),
+        ("job", "left"),
+    ):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for match in matches:
+        times = f"{clock(match.start_s)} to {clock(match.end_s)}"
+        cells = (f"{match.similarity:.3f}", times, plain(match.label or ""), plain(match.name), plain(match.job))
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
 
 
 def error_line(file: str | None, error: ClipstackError | OSError) -> Text:

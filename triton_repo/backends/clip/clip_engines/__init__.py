@@ -18,7 +18,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from .interface import Clips, DlpackEngine, Engine, EngineError, Scores, StreamingEngine, chosen
+from .interface import Clips, DlpackEngine, Engine, EngineError, Rows, Scores, StreamingEngine, chosen
 from .precision import AUTO, agree, automatic_precision, read_record
 
 ENGINES = {
@@ -92,6 +92,7 @@ __all__ = [
     "DlpackEngine",
     "Engine",
     "EngineError",
+    "Rows",
     "Scores",
     "StreamingEngine",
     "engine_class",

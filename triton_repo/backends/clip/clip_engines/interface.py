@@ -13,13 +13,14 @@ EXPORT = "bench NAME --apply"  # command of clipstack-models that makes missing 
 
 Clips = NDArray[np.uint8]
 Scores = NDArray[np.float32]
+Rows = NDArray[np.float32]  # of each clip: its scores, then its features
 
 
 class EngineError(Exception):
     """The engine cannot run on this machine, cannot load these files or parameters, or failed on these clips."""
 
 
-Done = Callable[[Scores | EngineError], None]
+Done = Callable[[Rows | EngineError], None]
 
 
 class Engine(Protocol):
@@ -28,11 +29,13 @@ class Engine(Protocol):
     Attributes:
         clip_shape: Shape of a clip, without the batch axis.
         classes: Number of scores of a clip.
+        features: Number of features of a clip, the input of the last layer; 0 if the engine does not give them.
         precision: Precision that it calculates in.
     """
 
     clip_shape: tuple[int, ...]
     classes: int
+    features: int
     precision: str
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
@@ -64,13 +67,16 @@ class Engine(Protocol):
         The clips are not modified.
         """
 
+    def infer_rows(self, clips: Clips) -> Rows:
+        """Return scores and features float32 (B, classes + features) for clips uint8 (B, *clip_shape)."""
+
 
 @runtime_checkable
 class DlpackEngine(Engine, Protocol):
     """Engine that reads clips in place, on the host or on a GPU, without copying them first."""
 
-    def infer_dlpack(self, capsules: Sequence[Any]) -> Scores:
-        """Infer like `infer`, for DLPack capsules of uint8 (b, *clip_shape); each capsule is consumed."""
+    def infer_dlpack(self, capsules: Sequence[Any]) -> Rows:
+        """Infer like `infer_rows`, for DLPack capsules of uint8 (b, *clip_shape); each capsule is consumed."""
 
     def tensor_at(self, device: int, address: int) -> Any:
         """Return the clip uint8 (1, *clip_shape) at an address of the GPU `device`, for `infer_dlpack`, without a copy.
@@ -83,8 +89,10 @@ class DlpackEngine(Engine, Protocol):
 class StreamingEngine(Engine, Protocol):
     """Engine that answers each request as soon as its own clips are done and then starts the next one."""
 
-    def submit(self, requests: Sequence[tuple[Clips, Done]]) -> None:
-        """Start all requests and call each request's `Done` once, with its scores or its error.
+    def submit(self, requests: Sequence[tuple[Clips, Done]], with_features: bool = False) -> None:
+        """Start all requests and call each request's `Done` once, with its rows or its error.
+
+        Rows may have scores alone unless `with_features`.
 
         Any thread may call `Done`. The method returns when all requests are started; some may be done by then. Callers
         keep the clips unchanged until `Done` is called. Only one thread at a time may call `submit`, `infer` and

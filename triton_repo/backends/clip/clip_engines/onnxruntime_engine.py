@@ -12,13 +12,15 @@ import numpy as np
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime  # noqa: E402
 
-from .interface import Clips, EngineError, Scores, chosen, existing, first_line, offered  # noqa: E402
+from .interface import Clips, EngineError, Rows, Scores, chosen, existing, first_line, offered  # noqa: E402
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 
 
 class OnnxRuntimeEngine:
     """Engine for `model.onnx` in f32 and, on CUDA, `model.f16.onnx`; the file determines the precision."""
+
+    features = 0
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         available = devices()
@@ -65,6 +67,10 @@ class OnnxRuntimeEngine:
         parts = [clips[i : i + 1] for i in range(len(clips))] if self._one_by_one else [clips]
         scores = [self._session.run(["SCORES"], {"CLIP": np.ascontiguousarray(part)})[0] for part in parts]
         return np.concatenate(scores)
+
+    def infer_rows(self, clips: Clips) -> Rows:
+        """Return the scores alone: the ONNX file has no output of features."""
+        return self.infer(clips)
 
 
 def devices() -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .interface import Clips, Done, EngineError, Scores
+from .interface import Clips, Done, EngineError, Rows
 
 if TYPE_CHECKING:
     import openvino
@@ -26,11 +26,12 @@ LOOK_MS, LOOK_FREE_MS = 4, 1
 class Streams:
     """Pool of the inference requests of `compiled`, each of which runs one clip at a time."""
 
-    def __init__(self, compiled: openvino.CompiledModel, classes: int) -> None:
+    def __init__(self, compiled: openvino.CompiledModel, width: int) -> None:
+        """Run `compiled`, whose clips each have a row of `width` numbers."""
         count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._free = [compiled.create_infer_request() for _ in range(count)]
         self._at_work: list[_Clip] = []
-        self._classes = classes
+        self._width = width
 
     @property
     def are_idle(self) -> bool:
@@ -39,7 +40,7 @@ class Streams:
 
     def begin(self, clips: Clips, done: Done) -> None:
         """Start all `clips`, uint8 (b, *clip_shape), and return; collect finished clips while no stream is free."""
-        answer = _Answer(len(clips), self._classes, done)
+        answer = _Answer(len(clips), self._width, done)
         for place in range(len(clips)):
             while not self._free:
                 self.collect()
@@ -56,12 +57,12 @@ class Streams:
         """Answer the clips that are done, after waiting briefly for the oldest one."""
         patience_ms = LOOK_FREE_MS if self._free else LOOK_MS
         for clip in list(self._at_work):
-            scores = clip.scores(patience_ms)
+            row = clip.row(patience_ms)
             patience_ms = 0
-            if scores is not None:
+            if row is not None:
                 self._free.append(clip.request)
                 self._at_work.remove(clip)
-                clip.answer.take(clip.place, scores)
+                clip.answer.take(clip.place, row)
 
     def collect_all(self) -> None:
         """Answer all running clips and return when none is left."""
@@ -106,22 +107,23 @@ class StreamsThread:
 
 
 class _Answer:
-    """Scores of one request's clips, collected one by one."""
+    """Rows of one request's clips, collected one by one."""
 
-    def __init__(self, clips: int, classes: int, done: Done) -> None:
-        self._scores, self._missing = np.empty((clips, classes), np.float32), clips
+    def __init__(self, clips: int, width: int, done: Done) -> None:
+        self.width = width
+        self._rows, self._missing = np.empty((clips, width), np.float32), clips
         self._error: EngineError | None = None
         self._done = done
 
-    def take(self, place: int, scores: Scores | EngineError) -> None:
+    def take(self, place: int, row: Rows | EngineError) -> None:
         """Record the result of the clip at `place`; the last one completes the request."""
         self._missing -= 1
-        if isinstance(scores, EngineError):
-            self._error = scores
+        if isinstance(row, EngineError):
+            self._error = row
         else:
-            self._scores[place] = scores
+            self._rows[place] = row
         if not self._missing:
-            self._done(self._error or self._scores)
+            self._done(self._error or self._rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,18 +135,21 @@ class _Clip:
     answer: _Answer
     place: int
 
-    def scores(self, patience_ms: int) -> Scores | EngineError | None:
-        """Return the scores float32 (classes,) or the error, or None if the clip is not done within `patience_ms`."""
+    def row(self, patience_ms: int) -> Rows | EngineError | None:
+        """Return the row float32 (width,) or the error, or None if the clip is not done within `patience_ms`."""
         try:
-            return scores_of(self.request) if self.request.wait_for(patience_ms) else None
+            return row_of(self.request, self.answer.width) if self.request.wait_for(patience_ms) else None
         except Exception as error:  # the caller waits for an answer, whatever fails
             return engine_error(error)
 
 
-def scores_of(request: openvino.InferRequest) -> Scores:
-    """Return the scores float32 (classes,) of the clip that `request` has finished."""
-    scores: Scores = request.get_output_tensor(0).data[0].copy()
-    return scores
+def row_of(request: openvino.InferRequest, width: int) -> Rows:
+    """Return the scores and features float32 (width,) of the clip that `request` has finished."""
+    scores, row = request.get_output_tensor(0).data[0], np.empty(width, np.float32)
+    row[: len(scores)] = scores
+    if width > len(scores):
+        row[len(scores) :] = request.get_output_tensor(1).data.ravel()
+    return row
 
 
 def engine_error(error: Exception) -> EngineError:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorrt
 import torch
 
-from .interface import Clips, EngineError, Scores, chosen, existing, offered
+from .interface import Clips, EngineError, Rows, Scores, chosen, existing, offered
 
 PRECISIONS = ("f32", "bf16", "f16")
 LOGGER = tensorrt.Logger(tensorrt.Logger.ERROR)
@@ -21,6 +21,8 @@ class TensorRtEngine:
     A plan is valid for one GPU type and one TensorRT version. torch provides GPU memory and streams. A plan takes at
     most `max_batch` clips, or one clip if the model was imported from ONNX; larger batches are split.
     """
+
+    features = 0
 
     def __init__(self, folder: Path, parameters: Mapping[str, str], max_batch: int) -> None:
         self.precision = precision = chosen("precision", parameters, PRECISIONS)
@@ -62,6 +64,10 @@ class TensorRtEngine:
     def infer(self, clips: Clips) -> Scores:
         """Return probabilities float32 (B, classes) for clips uint8 (B, *clip_shape)."""
         return np.concatenate([self._run(clips[i : i + self._most]) for i in range(0, len(clips), self._most)])
+
+    def infer_rows(self, clips: Clips) -> Rows:
+        """Return the scores alone: a plan has no output of features."""
+        return self.infer(clips)
 
     def _run(self, clips: Clips) -> Scores:
         batch = torch.from_numpy(np.array(clips, order="C")).to(self._device)

@@ -47,13 +47,13 @@ class Batches:
 
     The start records few sizes. Another size is recorded after RECORD_AFTER batches that would have used it; until then
     they use the next recorded size. Clips come from the host or from any GPU. A batch is padded with old contents of
-    the buffer, whose scores are ignored.
+    the buffer, whose rows are ignored.
 
     Args:
         shape: Shape of a clip.
         most: The largest batch.
         device: Device of the network.
-        network: The network, from clips to scores.
+        network: The network, from clips to rows.
         record: Makes a run of the network over the clips that it gets.
     """
 
@@ -92,7 +92,7 @@ class Batches:
         return {size: clock(self._runs[size]) for size in sizes or sorted(self._runs)}
 
     def __call__(self, parts: Sequence[Tensor]) -> Tensor:
-        """Return scores float32 (sum of b, classes) on the host for uint8 tensors (b, *shape) of any size."""
+        """Return the rows float32 (sum of b, width) on the host for uint8 tensors (b, *shape) of any size."""
         return torch.cat([self._one(batch) for batch in cut(parts, self._most)])
 
     def _one(self, batch: Sequence[Tensor]) -> Tensor:
@@ -106,10 +106,10 @@ class Batches:
                 self._clips[place].copy_(part, non_blocking=True)
             count += len(part)
         size = min(size for size in self._runs if size >= count)
-        # Copy, also on the host: the next run overwrites these scores. On a GPU the copy waits for the run.
-        scores = self._runs[size]()[:count].to("cpu", torch.float32, copy=True)
+        # Copy, also on the host: the next run overwrites these rows. On a GPU the copy waits for the run.
+        rows = self._runs[size]()[:count].to("cpu", torch.float32, copy=True)
         self._record_missed(next(size for size in self._sizes if size >= count))
-        return scores
+        return rows
 
     def _record_missed(self, size: int) -> None:
         """Record a size that was missed often enough; print why that fails, and leave it."""

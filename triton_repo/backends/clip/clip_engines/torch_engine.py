@@ -6,6 +6,7 @@ import ctypes
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from torch.fx import GraphModule
 from torch.utils.dlpack import from_dlpack
 
 from .accuracy import random_clips
-from .interface import Clips, EngineError, Scores, chosen, existing, first_line, offered
+from .interface import Clips, EngineError, Rows, Scores, chosen, existing, first_line, offered
 from .layout_choice import LayoutCache, cache_folder, cache_key, choose, recording
 from .torch_batches import Batches, Network, Run
-from .torch_program import LAYOUTS, Layout, has_depthwise, prepared
+from .torch_program import LAYOUTS, Layout, add_features, has_depthwise, prepared
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 BENCHMARK_LIMIT = 4  # algorithms that cuDNN tries for a convolution: its best guesses come first
@@ -60,7 +61,8 @@ class TorchEngine:
             ((output,),) = program.graph.output_node().args
             self.clip_shape = tuple(int(size) for size in clip.meta["val"].shape[1:])
             self.classes = int(output.meta["val"].shape[1])
-            self._network = self._scores(self._prepared(program, self._layouts[0]))
+            self.features = 0
+            self._network = self._rows(self._prepared(program, self._layouts[0]))
         except Exception as error:  # zipfile, json and torch each raise their own errors for a damaged archive
             raise EngineError(f"{self._path} cannot be loaded: {first_line(error)}") from error
 
@@ -77,24 +79,26 @@ class TorchEngine:
 
     def _prepared(self, program: ExportedProgram, layout: Layout) -> GraphModule:
         """Return the network in `layout`; the program is consumed, and reading it again takes seconds."""
-        return prepared(move_to_device_pass(program, self._device).module(), self._dtype, layout)
+        network = prepared(move_to_device_pass(program, self._device).module(), self._dtype, layout)
+        self.features = add_features(network)
+        return network
 
     def network_in(self, layout: Layout) -> Network:
         """Return the network in a layout, from clips to scores."""
         if layout == self._layouts[0]:
             return self._network
-        return self._scores(self._prepared(torch.export.load(self._path), layout))
+        return self._rows(self._prepared(torch.export.load(self._path), layout))
 
-    def _scores(self, network: GraphModule) -> Network:
+    def _rows(self, network: GraphModule) -> Network:
         reduced, kind, dtype = self._dtype != torch.float32, self._device.type, self._dtype
 
-        def scores(clips: Tensor) -> Tensor:
+        def rows(clips: Tensor) -> Tensor:
             # No cache: the weights already have the precision, and a recorded graph must not point into a cache.
             with torch.inference_mode(), torch.autocast(kind, dtype, reduced, cache_enabled=False):
                 output: Tensor = network(clips)
             return output.float()
 
-        return scores
+        return rows
 
     def warm_up(self) -> None:
         """Record the CUDA graphs on a GPU, then infer batches of one clip and of `max_batch` clips."""
@@ -126,7 +130,8 @@ class TorchEngine:
     def _measure(self, folder: Path | None, cache: LayoutCache) -> None:
         with recording(folder, alone=True):
             clips = torch.from_numpy(np.concatenate(random_clips(self.clip_shape, CHECK_CLIPS, CHECK_SEED)))
-            choice = choose(self._layouts, self._make_batches, lambda run: seconds(run, self._device), clips)
+            clock = partial(seconds, device=self._device)
+            choice = choose(self._layouts, self._make_batches, clock, clips, classes=self.classes)
             summary = ", ".join(f"{name} {time**0.5 * 1e3:.2f} ms" for name, time in choice.seconds.items())
             print(f"torch: layout {choice.layout} of {summary} a clip", file=sys.stderr, flush=True)
             cache.write(choice)
@@ -139,11 +144,15 @@ class TorchEngine:
 
     def infer(self, clips: Clips) -> Scores:
         """Return probabilities float32 (B, classes) for clips uint8 (B, *clip_shape)."""
+        return self.infer_rows(clips)[:, : self.classes]
+
+    def infer_rows(self, clips: Clips) -> Rows:
+        """Return scores and features float32 (B, classes + features) for clips uint8 (B, *clip_shape)."""
         # Copy: torch supports neither read-only arrays nor negative strides.
         return self.infer_tensors([torch.from_numpy(np.array(clips, order="C"))])
 
-    def infer_dlpack(self, capsules: Sequence[Any]) -> Scores:
-        """Infer like `infer`, for DLPack capsules of uint8 (b, *clip_shape) on the host or any GPU, without a copy."""
+    def infer_dlpack(self, capsules: Sequence[Any]) -> Rows:
+        """Infer like `infer_rows`, without a copy: DLPack capsules of uint8 (b, *clip_shape) on the host or a GPU."""
         return self.infer_tensors([part if isinstance(part, Tensor) else from_dlpack(part) for part in capsules])
 
     def tensor_at(self, device: int, address: int) -> Tensor:
@@ -157,12 +166,12 @@ class TorchEngine:
         content = (ctypes.c_ubyte * math.prod(shape)).from_address(address)
         return torch.frombuffer(content, dtype=torch.uint8).view(shape)
 
-    def infer_tensors(self, parts: Sequence[Tensor]) -> Scores:
-        """Infer like `infer`, for tensors uint8 (b, *clip_shape)."""
+    def infer_tensors(self, parts: Sequence[Tensor]) -> Rows:
+        """Infer like `infer_rows`, for tensors uint8 (b, *clip_shape)."""
         if self._batches is None:
             batch = parts[0] if len(parts) == 1 else torch.cat([part.to(self._device) for part in parts])
-            scores: Scores = self._network(batch.to(self._device)).cpu().numpy()
-            return scores
+            rows: Rows = self._network(batch.to(self._device)).cpu().numpy()
+            return rows
         with torch.cuda.device(self._device):
             return self._batches(parts).numpy()
 

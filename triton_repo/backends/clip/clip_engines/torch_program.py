@@ -5,7 +5,7 @@ Every change also runs on a CPU, where the tests compare each layout with the ex
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -66,6 +66,31 @@ def _only_makes_scores(node: Node) -> bool:
     """Return whether only scores are made of a node: by the temperature, the softmax or the sigmoid."""
     makers = (aten.mul.Tensor, aten.softmax.int, aten.sigmoid.default)
     return all(user.op == "output" or (user.target in makers and _only_makes_scores(user)) for user in node.users)
+
+
+def add_features(network: GraphModule) -> int:
+    """Append the input of the last linear layer, in float32, to the scores; return the number of these features.
+
+    Return 0, and change nothing, if no linear layer gives the scores.
+    """
+    output = network.graph.output_node()
+    outputs: Any = output.args[0]
+    (scores,) = outputs
+    layer = scores
+    makers = (aten.mul.Tensor, aten.softmax.int, aten.sigmoid.default, aten.to.dtype, aten.add.Tensor)
+    while isinstance(layer, Node) and layer.target in makers:
+        layer = layer.args[0]
+    if not isinstance(layer, Node) or layer.target is not aten.linear.default:
+        return 0
+    weight = weight_of(network, layer.args[1])
+    if weight is None:
+        return 0
+    with network.graph.inserting_before(output):
+        exact = [network.graph.call_function(aten.to.dtype, (one, torch.float32)) for one in (scores, layer.args[0])]
+        rows = network.graph.call_function(aten.cat.default, (exact, 1))
+    output.args = ((rows,),)
+    network.recompile()
+    return int(weight.shape[1])
 
 
 def _fold_norms(network: GraphModule) -> None:

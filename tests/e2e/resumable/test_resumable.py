@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -174,3 +176,45 @@ def test_client_removes_file_that_is_no_video(stack: Stack, tmp_path: Path) -> N
     with Client(stack.url, resumable_bytes=1) as client, pytest.raises(RequestRefused, match="this is text"):
         client.submit(path)
     assert open_uploads(stack) == []
+
+
+def test_dead_connection_does_not_hold_upload_for_long(stack: Stack, http: httpx.Client) -> None:
+    path = create(http, 10 * MB)
+    with socket.create_connection(("127.0.0.1", stack.settings.port)) as dead:
+        head = f"PATCH {path} HTTP/1.1\r\nHost: 127.0.0.1:{stack.settings.port}\r\nTus-Resumable: 1.0.0\r\n"
+        head += f"Content-Type: {tus.CHUNK_TYPE}\r\nUpload-Offset: 0\r\nContent-Length: {10 * MB}\r\n\r\n"
+        dead.sendall(head.encode() + bytes(MB))  # then silence, as of a phone that has changed its network
+        began = time.monotonic()
+        until(lambda: offset(http, path) == MB, 20)
+
+        def continued() -> bool:
+            answer = http.patch(path, content=bytes(9 * MB), headers=CHUNK | {"Upload-Offset": str(MB)})
+            assert answer.status_code in (204, 423), answer.text
+            return answer.status_code == 204
+
+        until(continued, 20)
+        assert time.monotonic() - began < 20
+    http.delete(path, headers=TUS)
+
+
+def test_transfers_beyond_limit_are_refused_and_others_served(stack: Stack, http: httpx.Client) -> None:
+    workers, limit = stack.settings.web_workers, stack.settings.max_transfers
+    paths = [create(http, MB) for _ in range(workers * limit + 4)]
+    with ExitStack() as cleanup:
+        for path in paths:
+            connection = cleanup.enter_context(socket.create_connection(("127.0.0.1", stack.settings.port)))
+            head = f"PATCH {path} HTTP/1.1\r\nHost: 127.0.0.1:{stack.settings.port}\r\nTus-Resumable: 1.0.0\r\n"
+            head += f"Content-Type: {tus.CHUNK_TYPE}\r\nUpload-Offset: 0\r\nContent-Length: {MB}\r\n\r\n"
+            connection.sendall(head.encode() + b"x")
+        statuses = []
+
+        def refused() -> bool:
+            path = create(http, MB)
+            statuses.append(http.patch(path, content=b"x", headers=CHUNK | {"Upload-Offset": "0"}).status_code)
+            http.delete(path, headers=TUS)
+            return statuses[-1] == 503
+
+        until(refused, 8)
+        assert http.get("/v1/models").status_code == 200
+    for path in paths:
+        until(lambda path=path: http.delete(path, headers=TUS).status_code == 204, 20)  # type: ignore[misc]

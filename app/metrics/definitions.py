@@ -76,7 +76,7 @@ _SCRAPED: tuple[tuple[str, Kind, str, str], ...] = (
     ("webhook_oldest_pending_seconds", "gauge", "", "Age of the oldest event that no receiver took; 0 without one."),
     ("damaged_records", "gauge", "kind",
      "Damaged records that were set aside, by kind: job, state (the job started again), session, result, index, "
-     "queue, webhooks; and damaged API keys."),
+     "queue, webhooks, feedback; and damaged API keys."),
     ("disk_free_bytes", "gauge", "folder", "Free space on the disks of data, uploads and shared memory."),
     ("disk_bytes", "gauge", "folder", "Size of those disks."),
     ("watchdog_age_seconds", "gauge", "", "Time since the watchdog last wrote its metrics; it does so every 2 s."),

@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from flask import Blueprint, Response, current_app, g, redirect, request
 from flask.typing import ResponseReturnValue
@@ -107,7 +108,7 @@ def _authenticate() -> ResponseReturnValue | None:
         g.key, g.session = authenticator.authenticate(request)
     except Unauthorized:
         if request.blueprint == PAGE:
-            return redirect("/login", 303)
+            return redirect("/login" if request.path == "/" else f"/login?next={quote(request.path)}", 303)
         raise
     if g.session and request.method not in SAFE:
         if CSRF_HEADER not in request.headers and request.endpoint == "pages.answer":

@@ -16,6 +16,11 @@ export function head(title, note = "") {
   return h("div.card-head", {}, h("h3.card-title", {}, title), note ? h("p.quiet", {}, note) : null);
 }
 
+/** A card whose content is shown when its head is clicked. */
+function folded(title, note, ...content) {
+  return h("details.folded", {}, h("summary.card-head", {}, h("h3.card-title", {}, title), note ? h("span.quiet", {}, note) : null), ...content);
+}
+
 // ---- the frames
 
 /** The frames that were looked at; those of a video lead to their place in the player. */
@@ -101,12 +106,11 @@ function stagesOf(item) {
     x += (100 * ms) / whole;
     return part;
   });
-  return [
-    head("Where the time went", `${milliseconds(timing.total)} in all`),
+  return [folded("Where the time went", `${milliseconds(timing.total)} in all`,
     s("svg.stack", { width: "100%", height: 14, "aria-hidden": "true" }, parts),
     h("dl.stages", {}, rows.map(([name, ms]) => h("div", {}, h("dt", {}, swatch(`stage-${name}`), STAGES[name]), h("dd", {}, milliseconds(ms))))),
     sent(item),
-  ];
+  )];
 }
 
 function jobTimes(item) {
@@ -115,15 +119,14 @@ function jobTimes(item) {
     .filter(([, , value]) => value !== undefined && value !== null);
   const longest = Math.max(...rows.map(([, , value]) => value), 0.001);
   const speed = item.state === "done" && cache !== "hit" && timing.running > 0 ? item.timeline.duration_s / timing.running : 0;
-  return [
-    head("Where the time went", speed >= 1.5 ? `${speed.toFixed(speed < 10 ? 1 : 0)} times as fast as it plays` : ""),
+  return [folded("Where the time went", speed >= 1.5 ? `${speed.toFixed(speed < 10 ? 1 : 0)} times as fast as it plays` : "",
     h("dl.spent", {}, rows.map(([name, words, value]) => h(["decode", "infer"].includes(name) ? "div.part" : "div", {},
       h("dt", {}, words), h("dd", {}, seconds(value)),
       s("svg.bar", { width: "100%", height: 8, "aria-hidden": "true" }, s("rect.bar-track", { width: "100%", height: 8 }), s("rect", { class: `stage-${name}`, width: `${((100 * value) / longest).toFixed(2)}%`, height: 8 }))))),
-    cache === "hit" ? h("p.quiet.note", {}, "This file was known already: its answer comes from the store.") : null,
-    timing.decode ? h("p.quiet.note", {}, "Decoding and the model are parts of the analysis, side by side.") : null,
+    cache === "hit" ? h("p.quiet.note", {}, "This answer comes from the cache: the same file was analysed before.") : null,
+    timing.decode ? h("p.quiet.note", {}, "Decoding and the model run at the same time, during the analysis.") : null,
     sent(item),
-  ];
+  )];
 }
 
 function sent(item) {
@@ -244,7 +247,7 @@ export class SegmentList {
   }
 }
 
-// ---- the file, and what can be taken along
+// ---- the file
 
 export function factsCard(item) {
   const media = item.media ?? { name: item.name, bytes: item.bytes };
@@ -260,16 +263,6 @@ export function factsCard(item) {
     ["Container", media.container ? formatName(media.container) : null],
   ].filter(([, value]) => value);
   return [head("The file"), h("dl.facts", {}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))))];
-}
-
-const FORMATS = [["json", "JSON", "everything"], ["csv", "CSV", "for a spreadsheet"], ["vtt", "WebVTT", "as subtitles"], ["svg", "SVG", "as a drawing"], ["png", "PNG", "as a picture"]];
-
-export function takeAwayCard(item) {
-  const { jobId, name } = item;
-  const stem = name.replace(/\.[^.]*$/, "");
-  const links = FORMATS.map(([format, words, what]) => h("li", {},
-    h("a.button.small", { href: timelineOf(jobId, format), download: `${stem}.${format}`, title: `The timeline ${what}` }, icon("down"), words, h("span.unseen", {}, `, ${what}`))));
-  return [head("Take the timeline with you"), h("ul.downloads", {}, links)];
 }
 
 export function terminalCard(item) {

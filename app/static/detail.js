@@ -1,18 +1,22 @@
 // One file in full: the player with the timeline under it, the answer, and the cards.
 
+import { Actions } from "./actions.js";
 import { answerCard } from "./answer.js";
-import { SegmentList, factsCard, framesCard, takeAwayCard, terminalCard, timesCard } from "./cards.js";
+import { SegmentList, factsCard, framesCard, terminalCard, timesCard } from "./cards.js";
 import { h, icon, set, write } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { Player } from "./player.js";
 import { stateWords } from "./state.js";
 import { Timeline } from "./timeline.js";
 
+// Errors that the same file would get again
+const FINAL = ["unsupported_media", "undecodable", "no_video_stream", "limit_exceeded", "empty_file", "too_large"];
+
 export class Detail {
   item = null;
 
   /** Shows itself in `element`, in the place of what stands there while no file is chosen. */
-  constructor(element, { onCancel, onRetry, onRemove, onOther, otherModel }) {
+  constructor(element, { onCancel, onRetry, onReplace, onRemove, onOther, otherModel }) {
     this.place = element;
     this.empty = [...element.children];
     this.player = new Player((time) => this.#at(time));
@@ -23,18 +27,19 @@ export class Detail {
     const button = (words, act) => h("button.button.small", { type: "button", onclick: () => act(this.item) }, words);
     this.cancel = button("Cancel", onCancel);
     this.retry = button("Try again", onRetry);
-    this.remove = button("Delete", onRemove);
+    this.replace = button("Choose another", onReplace);
+    this.actions = new Actions((item) => onRemove(item));
     this.other = button("", onOther);
     this.otherModel = otherModel;
     this.problem = h("div.problem", { hidden: true });
     this.stage = h("section.card.stage", { "aria-labelledby": "detail-title" },
-      h("div.stage-head", {}, this.title, this.state, this.cancel, this.retry, this.other, this.remove),
+      h("div.stage-head", {}, this.title, this.state, this.cancel, this.retry, this.replace, this.other, this.actions.element),
       this.player.element, this.timeline.element, this.problem);
     this.cards = {};
-    for (const name of ["answer", "times", "frames", "facts", "takeAway", "terminal"]) {
+    for (const name of ["answer", "frames", "times", "facts", "terminal"]) {
       this.cards[name] = h("section.card", { class: `card card-${name}` });
     }
-    this.grid = h("div.details", {}, this.cards.answer, this.cards.times, this.cards.frames, this.segments.element, this.cards.facts, this.cards.takeAway, this.cards.terminal);
+    this.grid = h("div.details", {}, this.cards.answer, this.cards.facts, this.segments.element, this.cards.frames, this.cards.times, this.cards.terminal);
   }
 
   /** Shows an item, or nothing. */
@@ -48,16 +53,20 @@ export class Detail {
     const { item } = this;
     write(this.title, item.name);
     set(this.title, { title: item.name });
-    write(this.state, stateWords(item));
+    write(this.state, stateWords(item, true));
     set(this.state, { "data-state": item.state });
     this.cancel.hidden = !item.active;
-    this.retry.hidden = item.active || item.state === "done" || !item.file;
-    this.remove.hidden = item.active || !item.jobId;
+    const refused = FINAL.includes(item.problem?.code);
+    this.retry.hidden = item.active || item.state === "done" || !item.file || refused;
+    this.replace.hidden = !refused;
+    this.actions.update(item);
     const other = this.otherModel(item);
     this.other.hidden = !other;
     write(this.other, other ? `Analyse with ${other.title}` : "");
-    this.player.show(item);
     const { timeline } = item;
+    // An error stands alone: there is nothing to play
+    this.player.element.hidden = Boolean(item.problem) && !timeline;
+    if (!this.player.element.hidden) this.player.show(item);
     this.timeline.element.hidden = !timeline && !(item.asJob && item.active);
     this.timeline.update(timeline, item.palette);
     if (timeline) this.#at(this.player.time);
@@ -94,7 +103,6 @@ export class Detail {
     this.#card("frames", result?.thumbnails?.length || timeline?.thumbnails.length, [timeline?.thumbnails, item.state], () => framesCard(item, seek));
     // What is known of a file under way waits for the answer, which stands before it and would push it down.
     this.#card("facts", item.media && (seen || !item.active), [item.media], () => factsCard(item));
-    this.#card("takeAway", seen && item.jobId && item.state === "done", [], () => takeAwayCard(item));
     this.#card("terminal", !item.active && !item.problem, [item.state], () => terminalCard(item));
   }
 

@@ -7,10 +7,15 @@ const HEAD = 4096; // bytes: an animated PNG says so before its first pixels
 const PICTURES = ["\xff\xd8\xff", "\x89PNG", "II*\0", "MM\0*"]; // JPEG, PNG, TIFF
 const BRANDS = /^(avif|hei[cxms]|hev[cxms]|mif1|msf1)$/; // AVIF, HEIC; "avis" is a film
 
-/** "picture" or "video", by the first bytes: names and types say what they like. Animations are videos. */
+// First bytes of files that are neither a video nor a picture
+const OTHERS = ["%PDF", "PK\x03\x04", "\x7fELF", "MZ", "\x1f\x8b", "Rar!", "7z\xbc\xaf", "ID3", "fLaC", "\xd0\xcf\x11\xe0"];
+const TEXT_BYTES = 512;
+
+/** "picture", "video" or "other", by the first bytes, because names and types may be wrong. Animations are videos. */
 async function kindOf(file) {
   const bytes = new Uint8Array(await file.slice(0, HEAD).arrayBuffer().catch(() => new ArrayBuffer(0)));
   const head = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  if (OTHERS.some((start) => head.startsWith(start)) || isText(bytes.subarray(0, TEXT_BYTES))) return "other";
   if (head.startsWith("RIFF") && head.slice(8, 12) === "WEBP") {
     return head.slice(12, 16) === "VP8X" && bytes[20] & 2 ? "video" : "picture";
   }
@@ -45,6 +50,16 @@ async function inFolder(folder) {
     found.push(...part.filter((entry) => !entry.name.startsWith(".")));
   }
   return found.sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));
+}
+
+/** Whether all bytes are those of UTF-8 text; a letter may be cut off at the end. */
+function isText(bytes) {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
+    return text.length > 0 && !/[\0-\x08\x0e-\x1f\x7f]/.test(text);
+  } catch {
+    return false;
+  }
 }
 
 /** Calls `onFiles([[file, kind], ...])`, or `onNothing()` when what was dropped holds no file to send. */

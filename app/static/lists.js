@@ -39,9 +39,18 @@ export class Lists {
     this.#fill(this.earlier, shown, true);
     const going = items.filter((item) => item.active).length;
     write(this.now.note, going ? `${going} of ${plural(items.length, "file")} to go` : "");
+    write(this.earlier.note, earlier.length ? "" : "No earlier videos");
     this.more.hidden = shown.length === earlier.length;
     write(this.more, `Show all ${earlier.length}`);
     for (const item of this.#rows.keys()) if (!items.includes(item) && !shown.includes(item)) this.#rows.delete(item);
+  }
+
+  /** Scrolls to the earlier jobs and shows all of them. */
+  showHistory() {
+    this.#all = true;
+    this.update();
+    this.earlier.card.hidden = false;
+    this.earlier.card.scrollIntoView();
   }
 
   refresh(item) {

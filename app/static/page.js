@@ -14,6 +14,7 @@ import { stateWords } from "./state.js";
 
 const POLL_MS = 1000; // while something is under way
 const IDLE_MS = 15_000;
+const HISTORY = "history"; // names the earlier jobs in the address
 
 const $ = (id) => document.getElementById(id);
 const form = $("upload");
@@ -31,6 +32,7 @@ const acts = {
   onOpen: (item) => choose(item, true),
   onCancel: (item) => queue.cancel(item).catch(tell),
   onRetry: (item) => queue.retry(item),
+  onReplace: () => $("file").click(),
   onDismiss: (item) => { queue.dismiss(item); if (detail.item === item && !item.jobId) choose(null); },
   onRemove: async (item) => {
     if (!(await ask(`Delete ${item.name}?`, "The video and its timeline are removed from the server for good.", "Delete"))) return;
@@ -56,6 +58,7 @@ const lists = new Lists({ queue, now: $("lists"), earlier: $("earlier"), acts })
 function choose(item, byHand = false) {
   following?.abort();
   following = null;
+  document.body.toggleAttribute("data-working", Boolean(item));
   detail.show(item);
   lists.update(item);
   remember(item);
@@ -63,8 +66,7 @@ function choose(item, byHand = false) {
   if (item?.jobId && !item.active && !item.complete) queue.load(item).catch(tell);
   if (byHand) {
     detail.title.focus({ preventScroll: true });
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (matchMedia("(max-width: 900px)").matches) $("detail").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+    if (matchMedia("(max-width: 900px)").matches) $("detail").scrollIntoView();
   }
 }
 
@@ -118,7 +120,7 @@ async function poll() {
     const due = Date.now() - last >= (document.hidden ? IDLE_MS : others() ? POLL_MS : IDLE_MS);
     if (due) {
       await queue.refresh().then(() => reachable(true), (error) => {
-        if (error.code === "unauthorized") location.assign("/login"); // the session is over, or the key was revoked
+        if (error.code === "unauthorized") location.assign(`/login${location.hash}`); // the session has ended, or the key was revoked
         reachable(error.code !== "no_connection");
       });
       last = Date.now();
@@ -140,6 +142,17 @@ takeFiles({
   onNothing: () => notice(new Problem("not_a_file")),
 });
 
+$("sample")?.addEventListener("click", async () => {
+  const content = await fetch($("sample").dataset.url).then((answer) => answer.blob()).catch(() => null);
+  if (!content) return notice(new Problem("no_connection"));
+  const [added] = queue.add([[new File([content], "sample.mp4", { type: "video/mp4" }), "video"]], choices.of("video"));
+  choose(added, true);
+});
+$("options").addEventListener("click", () => {
+  const open = form.toggleAttribute("data-open");
+  $("options").setAttribute("aria-expanded", open);
+});
+
 addEventListener("beforeunload", (event) => {
   if (queue.items.some((item) => ["waiting", "uploading", "sent", "paused"].includes(item.state))) event.preventDefault();
 });
@@ -149,9 +162,10 @@ addEventListener("visibilitychange", () => {
 });
 addEventListener("hashchange", open);
 
-/** Opens the job that the address names. */
+/** Opens the job that the address names, or shows the earlier ones. */
 async function open() {
   const id = decodeURIComponent(location.hash.slice(1));
+  if (id === HISTORY) return lists.showHistory();
   if (!id || detail.item?.jobId === id) return;
   await queue.open(id).then((item) => choose(item, true), tell);
 }

@@ -145,6 +145,7 @@ export class Queue extends EventTarget {
     if (this.limit && file.size > this.limit) {
       return this.#fail(item, new Problem("too_large", `It has ${size(file.size)}; up to ${this.limitWords} are taken`));
     }
+    if (item.kind === "other") return this.#fail(item, new Problem("unsupported_media", "Its first bytes are those of another kind of file"));
     item.stop = new AbortController();
     item.key ??= unguessable();
     const change = (values) => { Object.assign(item, values); this.#changed(item); };

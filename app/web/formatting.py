@@ -35,7 +35,7 @@ PROBLEMS = {
     "invalid_multipart": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
     "too_large": ErrorHelp("This file is too large", "Cut the video, or export it in a smaller size."),
     "unsupported_media": ErrorHelp(
-        "This is not a video we can read",
+        "This is not a video or picture",
         "Send MP4, MOV, MKV, WebM, AVI or MPEG; or a JPEG, PNG, WebP or HEIC picture.",
     ),
     "undecodable": ErrorHelp("This file is damaged", "If it plays for you, export it again and send the new one."),
@@ -170,7 +170,7 @@ def size(count: int) -> str:
 
 def limit(mebibytes: int) -> str:
     """Return the upload limit, rounded down so that a file of the displayed size is always accepted."""
-    return f"{mebibytes} MB" if mebibytes < 1024 else f"{mebibytes * 10 // 1024 / 10:g} GB"
+    return f"{mebibytes} MiB" if mebibytes < 1024 else f"{mebibytes * 10 // 1024 / 10:g} GiB"
 
 
 def duration(seconds: float) -> str:

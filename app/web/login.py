@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
+from collections.abc import Mapping
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
@@ -17,6 +19,7 @@ from app.web.pages import static_url
 
 LOGIN_COOKIE = "clipstack_login"
 LOGIN_S = 600
+_LOCAL_PATH = re.compile(r"/(?:[a-z][a-z0-9/._-]{0,100})?")  # `//name` would be another host
 
 blueprint = Blueprint("login", __name__)
 
@@ -27,7 +30,7 @@ def form() -> ResponseReturnValue:
     """Show the login form; redirect to / when no login is needed."""
     authenticator = get_authenticator()
     if not authenticator.required or authenticator.session(request.cookies):
-        return redirect("/", 303)
+        return redirect(_next(request.args), 303)
     return _form()
 
 
@@ -49,7 +52,7 @@ def login() -> ResponseReturnValue:
     if key is None:
         return _form("This key is not known here. Was all of it copied, or has it been revoked?", 401)
     authenticator.sessions.remove(request.cookies.get(authenticator.cookie, ""))
-    response = redirect("/", 303)
+    response = redirect(_next(request.form), 303)
     _set(response, authenticator.cookie, authenticator.sessions.create(key), int(LIFETIME_S))
     response.delete_cookie(LOGIN_COOKIE)
     return response
@@ -65,10 +68,16 @@ def logout() -> ResponseReturnValue:
     return response
 
 
+def _next(params: Mapping[str, str]) -> str:
+    """Return the page to show after the login: a path of this service, `/` for anything else."""
+    path = params.get("next", "/")
+    return path if _LOCAL_PATH.fullmatch(path) else "/"
+
+
 def _form(message: str = "", status: int = 200) -> Response:
     """Return the login form with a new CSRF token, and the error `message` where there is one."""
     token = secrets.token_urlsafe(24)
-    page = render_template("login.html", message=message, token=token, static=static_url)
+    page = render_template("login.html", message=message, token=token, next=_next(request.values), static=static_url)
     response = make_response(page, status)
     response.headers["Cache-Control"] = "no-store"
     if status == 401:

@@ -7,9 +7,10 @@ from typing import Any
 
 from flask import Blueprint, current_app, g, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
 
 from app.auth import guard
-from app.errors import ClipstackError
+from app.errors import ClipstackError, NotFound
 from app.settings import Settings
 from app.web import classify, formatting
 
@@ -56,6 +57,23 @@ def answer() -> ResponseReturnValue:
     response = make_response(page)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@blueprint.get("/models")
+def models() -> ResponseReturnValue:
+    """Show what each model answers."""
+    return render_template("models.html", **_form_values())
+
+
+@blueprint.app_errorhandler(404)
+def unknown_page(error: HTTPException) -> ResponseReturnValue:
+    """Return a page for a browser, and JSON for everybody else and for addresses of the API."""
+    preferred = request.accept_mimetypes.best_match(("application/json", "text/html"))
+    wants_page = preferred == "text/html" and not request.path.startswith("/v1/")
+    may_see_page = g.get("session") or not guard.get_authenticator().required
+    if not (wants_page and may_see_page):
+        return classify.answer_http_error(error)
+    return _problem_page(NotFound("there is no page at this address"))
 
 
 def stages(timing_ms: dict[str, float]) -> list[dict[str, Any]]:
@@ -161,7 +179,7 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
 def modules() -> list[str]:
     """Return the file names of the page's scripts, which it preloads; /docs and /status have their own."""
     names = (path.name for path in Path(current_app.static_folder or "").glob("*.js"))
-    return sorted(name for name in names if not name.startswith(("docs", "status", "tus")))
+    return sorted(name for name in names if not name.startswith(("docs", "login", "status", "tus")))
 
 
 def static_url(name: str) -> str:

@@ -62,7 +62,8 @@ def test_a_person_logs_in_works_and_logs_out(page: Page, stack: Stack, alice: st
     with with_key(stack, alice) as client:
         (job,) = client.get("/v1/jobs").json()["jobs"]
     row(page, pan.name).locator(".row-open").click()
-    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("button", name="Delete", exact=True).click()
     page.locator("dialog").get_by_role("button", name="Delete").click()
     expect(row(page, pan.name)).to_have_count(0)
     with with_key(stack, alice) as client:
@@ -71,8 +72,12 @@ def test_a_person_logs_in_works_and_logs_out(page: Page, stack: Stack, alice: st
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(re.compile("/login$"))
     assert [cookie["name"] for cookie in page.context.cookies()] == ["clipstack_login"]
-    page.goto("/")
-    expect(page).to_have_url(re.compile("/login$"))
+    page.goto("/models#here")
+    expect(page).to_have_url(re.compile(r"/login\?next=/models#here$"))
+    log_in(page, alice)
+    expect(page).to_have_url(f"{stack.url}/models#here")
+    page.goto("/login?next=//elsewhere.example")
+    expect(page).to_have_url(f"{stack.url}/")
 
 
 def test_whose_key_is_revoked_is_at_login_again(page: Page, stack: Stack) -> None:

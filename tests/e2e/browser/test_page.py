@@ -10,7 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.browser.actions import Line, choose, drop, row
+from tests.e2e.browser.actions import Line, choose, drop, row, serious_issues
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -28,6 +28,7 @@ def test_video_result_has_all_its_parts(page: Page, pan: Path) -> None:
     expect(page.locator(".verdict-score")).to_have_text(re.compile(r"^\d+ % of the time$"))
     expect(page.locator(".frames img").first).to_be_visible()
     assert min(page.locator(".frames img").evaluate_all("all => all.map(one => one.naturalWidth)")) > 0
+    page.get_by_text("Where the time went").click()
     for stage in ("In line", "Analysis", "Decoding", "The model"):
         expect(page.locator(".spent dt", has_text=stage)).to_be_visible()
     expect(page.locator(".sent")).to_contain_text("the upload took")
@@ -35,7 +36,9 @@ def test_video_result_has_all_its_parts(page: Page, pan: Path) -> None:
     expect(page.locator(".facts")).to_contain_text("panning left.mp4")
     expect(page).to_have_title("Pan left · Clipstack")
     kinds = {}
-    for link in page.locator(".downloads a").all():
+    page.get_by_text("Download", exact=True).click()
+    for link in page.locator("a.menu-item").all():
+        expect(link).to_be_visible()
         answer = page.request.get(link.get_attribute("href") or "")
         kinds[link.get_attribute("download")] = (answer.status, answer.headers["content-type"].split(";")[0])
     assert kinds == {
@@ -65,6 +68,7 @@ def test_one_or_several_clips_are_answered_at_once(page: Page, pan: Path) -> Non
     expect(page.locator(".bars li")).to_have_count(4)
     expect(page.locator(".frames img")).to_have_count(8)
     expect(page.locator(".span-line .bar-best")).to_have_count(3)
+    page.get_by_text("Where the time went").click()
     for stage in ("Receive", "Wait", "Inspect", "Decode", "Infer", "Answer"):
         expect(page.locator(".stages dt", has_text=stage)).to_be_visible()
     expect(page.locator(".timeline")).to_be_hidden()
@@ -162,19 +166,57 @@ def test_jobs_of_earlier_are_listed_opened_and_deleted(page: Page, stack: Stack,
     page.get_by_role("button", name=f"Delete: {pan.name}").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator("#history-card")).to_be_hidden()
-    assert httpx.get(f"{stack.url}/v1/jobs").json() == {"jobs": []}
+    assert httpx.get(f"{stack.url}/v1/jobs").json() == {"jobs": [], "next_cursor": None}
 
 
 def test_refused_file_is_explained_and_next_one_works(page: Page, pan: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("this is no video\n" * 100)
     choose(page, tmp_path / "notes.mp4")
-    expect(row(page, "notes.mp4", "failed")).to_contain_text("This is not a video we can read")
+    expect(row(page, "notes.mp4", "failed")).to_contain_text("This is not a video or picture")
     expect(page.locator(".problem")).to_have_attribute("data-code", "unsupported_media")
     expect(page.locator(".problem")).to_contain_text("Send MP4")
+    expect(page.get_by_role("button", name="Choose another")).to_be_visible()
+    expect(page.locator(".screen")).to_be_hidden()
+    (tmp_path / "odd.mp4").write_bytes(bytes(range(256)) * 10)
+    choose(page, tmp_path / "odd.mp4")
+    expect(row(page, "odd.mp4", "failed")).to_contain_text("This is not a video or picture")
     expect(page.locator(".problem code")).not_to_be_empty()
     choose(page, pan)
     expect(row(page, pan.name, "done")).to_be_visible()
     expect(page.locator(".problem")).to_be_hidden()
+
+
+def test_sample_is_analysed_and_its_link_copied(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Try it with a sample").click()
+    expect(row(page, "sample.mp4", "done")).to_be_visible()
+    labels = page.locator(".segment-name").all_inner_texts()
+    assert labels == ["Pan left", "Static", "Zoom in", "Tilt down", "Pan right"]
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    assert re.search("#[0-9a-f]{24}$", page.url)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1280, 720)])
+def test_player_timeline_and_answer_share_the_first_screen(page: Page, pan: Path, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    choose(page, pan)
+    expect(row(page, pan.name, "done")).to_be_visible()
+    for part in (".screen", ".track", ".verdict h3", ".actions"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=1)
+
+
+def test_models_page_and_unknown_page(page: Page) -> None:
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", name="Camera motion")).to_be_visible()
+    expect(page.get_by_text("and 997 more")).to_be_visible()
+    assert serious_issues(page) == []
+    answer = page.request.get("/nowhere")
+    assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found")
+    page.goto("/nowhere")
+    expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
 
 
 def test_damaged_video_is_explained(page: Page, pan: Path, tmp_path: Path) -> None:
@@ -219,7 +261,7 @@ def test_too_large_or_empty_file_is_not_sent(page: Page, stack: Stack) -> None:
         delete input.files;
     }""")
     expect(row(page, "large.mp4", "failed")).to_contain_text("This file is too large")
-    expect(page.locator(".problem")).to_contain_text("It has 1000 GB; up to 1 GB are taken.")
+    expect(page.locator(".problem")).to_contain_text("It has 1000 GB; up to 1 GiB are taken.")
     expect(row(page, "empty.mp4", "failed")).to_contain_text("This file is empty")
     assert "POST" not in sent
 

@@ -52,7 +52,7 @@ def test_size(count, text):
     assert formatting.size(int(count)) == text
 
 
-@pytest.mark.parametrize(("mebibytes", "text"), [(10, "10 MB"), (1024, "1 GB"), (1500, "1.4 GB")])
+@pytest.mark.parametrize(("mebibytes", "text"), [(10, "10 MiB"), (1024, "1 GiB"), (1500, "1.4 GiB")])
 def test_limit_promises_no_more_than_is_taken(mebibytes, text):
     assert formatting.limit(mebibytes) == text
 

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from app.auth import guard
 from app.errors import ClipstackError, NotFound
 from app.settings import Settings
-from app.web import classify, formatting
+from app.web import classify, error_handlers, formatting
 
 blueprint = Blueprint("pages", __name__)
 
@@ -72,7 +72,7 @@ def unknown_page(error: HTTPException) -> ResponseReturnValue:
     wants_page = preferred == "text/html" and not request.path.startswith("/v1/")
     may_see_page = g.get("session") or not guard.get_authenticator().required
     if not (wants_page and may_see_page):
-        return classify.answer_http_error(error)
+        return error_handlers.answer_http_error(error)
     return _problem_page(NotFound("there is no page at this address"))
 
 

@@ -145,7 +145,7 @@ takeFiles({
 $("sample")?.addEventListener("click", async () => {
   const content = await fetch($("sample").dataset.url).then((answer) => answer.blob()).catch(() => null);
   if (!content) return notice(new Problem("no_connection"));
-  const [added] = queue.add([[new File([content], "sample.mp4", { type: "video/mp4" }), "video"]], choices.of("video"));
+  const [added] = queue.add([[new File([content], "sample.mp4", { type: "video/mp4" }), "video"]], (kind) => choices.of(kind));
   choose(added, true);
 });
 $("options").addEventListener("click", () => {

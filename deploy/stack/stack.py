@@ -14,18 +14,25 @@ from pathlib import Path
 
 from app import recorded_settings
 from app.settings import CHECKOUT, Settings
+from deploy.gpu import placement
 from deploy.nginx import tls
 from deploy.stack import paths, ports, preflight, processes, run_dir, users
 from deploy.stack.supervisor import SupervisorClient
 from deploy.watchdog import restarts
 
 READY_TIMEOUT_S = 120.0  # a start takes 3 s, and up to 40 s on a busy machine
+GPU_READY_TIMEOUT_S = 600.0  # on a GPU each model measures its layouts at its first start, one after the other
 STOP_S = 120.0  # nginx, web and Triton stop one after another, each with its own timeout
 MAX_FAILED_STARTS = 3  # failed starts of one program after which waiting is useless
 
 
 class StackError(Exception):
     """The stack cannot start or did not become ready; the message is shown on the command line."""
+
+
+def ready_timeout_s(run_dir: Path, timeout_s: float) -> float:
+    """Return how long a start may take: longer where Triton has placed models on a GPU."""
+    return max(timeout_s, GPU_READY_TIMEOUT_S) if placement.folder(run_dir).exists() else timeout_s
 
 
 class Stack:
@@ -92,14 +99,15 @@ class Stack:
         Raises:
             StackError: A program keeps failing or the timeout passed; the message has the end of its log.
         """
-        deadline, failures = time.monotonic() + timeout_s, set[tuple[str, int]]()
+        began, failures = time.monotonic(), set[tuple[str, int]]()
         while (reason := self._unready_reason()) is not None:
             failures |= self._supervisor.failures()
             for name, count in Counter(name for name, _ in failures).items():
                 if count >= MAX_FAILED_STARTS:
                     raise StackError("\n".join([f"{name} does not start. The end of its log:", *self._log_tails(name)]))
-            if time.monotonic() > deadline:
-                message = f"the stack is not ready after {timeout_s:.0f} s: {reason}. The ends of its logs:"
+            limit_s = ready_timeout_s(self.run_dir, timeout_s)
+            if time.monotonic() > began + limit_s:
+                message = f"the stack is not ready after {limit_s:.0f} s: {reason}. The ends of its logs:"
                 raise StackError("\n".join([message, *self._log_tails("")]))
             time.sleep(0.2)
         if conflict := self._port_conflict():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from deploy.watchdog.watchdog import STUCK_CPU_S, STUCK_S
 from tests.support.networks import served_video
 from triton_repo.backends.clip.clip_engines import layout_choice, torch_engine
 from triton_repo.backends.clip.clip_engines.layout_choice import Choice, LayoutCache, choose, recording
@@ -139,6 +140,14 @@ def test_measurement_runs_alone(
         other.join(30)
     with recording(tmp_path, alone=True):
         assert "beside" not in capfd.readouterr().err
+
+
+def test_wait_for_the_lock_is_not_taken_for_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout_choice, "LOCK_TIMEOUT_S", 1.0)
+    began, cpu_s = layout_choice.time.monotonic(), layout_choice.time.process_time()
+    with recording(tmp_path, alone=True), recording(tmp_path, alone=False):
+        used_s = layout_choice.time.process_time() - cpu_s
+    assert used_s / (layout_choice.time.monotonic() - began) > STUCK_CPU_S / STUCK_S
 
 
 @pytest.fixture(scope="module")

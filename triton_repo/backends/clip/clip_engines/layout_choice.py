@@ -29,7 +29,7 @@ from .torch_program import Layout
 CACHE_VARIABLE = "CLIPSTACK_GPU_CACHE"  # folder of the cache; deploy/stack/launch.py sets it
 LOCK_FILE = "recording.lock"
 LOCK_TIMEOUT_S = 120.0
-LOCK_POLL_S = 0.05
+LOCK_POLL_S = 0.001  # so often that the watchdog does not take a load that waits for one that is stuck
 CHOICE_LIMIT_S = 40.0  # no further layout is tried after this time
 DRIVER = Path("/proc/driver/nvidia/version")
 

@@ -11,6 +11,7 @@ import argparse
 import base64
 import copy
 import json
+import os
 import re
 import subprocess
 import sys
@@ -36,20 +37,32 @@ CHECKS = (
     "response_schema_conformance", "unsupported_method", "allow_header_conformance",
 )  # fmt: skip
 ANSWER_S, RUN_S = 40, 600
+# Chunks of resumable uploads are bytes
+HOOKS = """\
+import schemathesis
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+"""
 PATIENT_MS = 20_000  # of less the answer is 504, as promised, which schemathesis takes for a fault whatever is promised
 
 
-def enriched(document: dict[str, Any], kept: list[str], doomed: list[str], files: list[bytes]) -> dict[str, Any]:
-    """The description with ids of jobs, some of which may be deleted, and files that can be looked at."""
+def enriched(
+    document: dict[str, Any], kept: list[str], doomed: list[str], files: list[bytes], uploads: list[str]
+) -> dict[str, Any]:
+    """The description with ids of jobs and uploads, some of which may be deleted, and files that can be looked at."""
     told = copy.deepcopy(document)
     for schema in told["components"]["schemas"].values():
         schema["additionalProperties"] = False  # a field that is not described would be a fault of the description
     for path, methods in told["paths"].items():
         for method, operation in methods.items():
             for parameter in operation.get("parameters", ()):
-                if parameter["name"] == "identity":
+                if parameter["name"] == "identity" and path.startswith("/v1/uploads/"):
+                    ids = uploads[:1] if method == "delete" else uploads[1:]
+                    parameter["schema"] = {"type": "string", "enum": [*ids, "f" * 32]}
+                elif parameter["name"] == "identity":
                     ids = doomed if method == "delete" else kept
                     parameter["schema"] = {"type": "string", "enum": [*ids, "f" * 24]}
+                if parameter["name"] == "Tus-Resumable":
+                    parameter["schema"] = {"type": "string", "enum": ["1.0.0", "0.2.2"]}
                 if parameter["name"] == "X-Deadline-Ms":
                     parameter["schema"]["minimum"] = PATIENT_MS
                 if parameter["name"] == "model":
@@ -70,7 +83,9 @@ def tried(stack: Stack, examples: int, seed: int) -> dict[str, Any]:
             ids = [http.post("/v1/jobs", content=film, params={"hop_s": "0.5"}).json()["id"] for _ in range(3)]
             for identity in ids:
                 wait_for_job(http, identity)
-            document = enriched(http.get("/v1/openapi.json").json(), ids[:1], ids[1:], [film, picture])
+            tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "1000000"}
+            uploads = [http.post("/v1/uploads", headers=tus).json()["id"] for _ in range(3)]
+            document = enriched(http.get("/v1/openapi.json").json(), ids[:1], ids[1:], [film, picture], uploads)
         before = holding(stack)
         status, report = _run(stack, document, Path(folder), examples, seed)
     until(lambda: not lost(stack, before, holding(stack)), 30)
@@ -86,7 +101,9 @@ def _run(stack: Stack, document: dict[str, Any], folder: Path, examples: int, se
     # One thread: in Python 3.11 two that parse Python at a time, as Hypothesis does to tell strategies apart, can
     # break each other's (https://github.com/python/cpython/issues/106905, SystemError)
     words += ["--workers", "1", "--report", "ndjson", "--report-ndjson-path", str(events), "--continue-on-failure"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_S, cwd=folder)
+    (folder / "hooks.py").write_text(HOOKS)
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(folder)}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_S, cwd=folder, env=environment)
     said = done.stdout
     count = re.search(r"(\d+) generated", said)
     told = {"requests": int(count[1]) if count else 0, "operations": sum(map(len, document["paths"].values()))}

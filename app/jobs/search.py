@@ -22,7 +22,7 @@ from app.jobs.storage.journal import HEAD_BYTES, Head, read_head, read_records
 from app.jobs.storage.store import Job, JobStore
 from app.jobs.storage.vectors import COARSE, ROW_BYTES, JobVectors, Vectors, project, read_vectors
 
-CANDIDATES = 256  # windows whose embeddings are read
+CANDIDATES = 128  # windows whose embeddings are read
 CANDIDATES_A_MOMENT = 8
 MAX_JOBS = 10_000  # jobs of a search, the newest
 
@@ -195,15 +195,14 @@ def _moments(stack: _Stack, number: int, rows: list[int], query: Query) -> list[
     _, job, head = stack.jobs[number]
     first, count = int(stack.starts[number]), int(stack.starts[number + 1] - stack.starts[number])
     try:
-        records = read_records(job.journal, stack.records[rows].tolist())
+        records = read_records(job.journal, head.record_type, stack.records[rows].tolist())
     except FileNotFoundError:
         return []
     except DamagedFile as error:
         log.warning("job %s cannot be searched: %s", job.id, error)
         return []
     similarities = records["embedding"].astype(np.float32) @ query.embedding
-    labels = records["scores"].argmax(axis=1)
-    scores = np.take_along_axis(records["scores"], labels[:, None], axis=1)[:, 0]
+    labels, scores = records["scores"].argmax(axis=1), records["scores"].max(axis=1)
     frames, step_s, hop_s = head.grid
     moments = []
     for row, similarity, label, score in zip(

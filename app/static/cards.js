@@ -4,7 +4,7 @@ import { csrfToken } from "./csrf.js";
 import { fit, h, icon, s, set, write } from "./dom.js";
 import * as feedback from "./feedback.js";
 import { timelineOf } from "./jobs.js";
-import { hueOf, nameOf, nearest, segmentAt, segmentsAt } from "./segments.js";
+import { hueOf, nameOf, nearest, segmentAt, segmentWords, segmentsAt } from "./segments.js";
 import { clock, duration, formatName, label, milliseconds, percent, plural, seconds, shell, size } from "./words.js";
 
 const STAGES = { receive: "Receive", queue: "Wait", probe: "Inspect", decode: "Decode", infer: "Infer", answer: "Answer", other: "In between" };
@@ -146,11 +146,12 @@ export class SegmentList {
   #known = new Map(); // what was said of the segments, by keyOf
   #loaded = false;
 
-  constructor(onSeek) {
+  /** `onSeek(seconds)` goes to a segment, `onSimilar(segment)` looks for others like it where `offers(item)`. */
+  constructor({ onSeek, onSimilar, offers }) {
+    Object.assign(this, { onSeek, onSimilar, offers });
     this.note = h("p.quiet");
     this.list = h("ol.segments");
     this.more = h("button.button.small", { type: "button", onclick: () => { this.#all = true; this.#fill(); } });
-    this.onSeek = onSeek;
     this.element = h("section.card.wide", { "aria-labelledby": "segments-title" },
       h("div.card-head", {}, h("h3.card-title", { id: "segments-title" }, "Segments"), this.note), this.list, this.more);
   }
@@ -232,7 +233,9 @@ export class SegmentList {
     write(this.note, `${plural(segments.length, "segment")}, ${cuts.length ? plural(cuts.length, "cut") : "no cut"}`);
     const rows = fit(this.list, shown, (index) => h("li", {}, h("button.segment-row", { type: "button", onclick: () => this.onSeek(this.item.timeline.segments[index].start_s) },
       h("span.swatch", { "aria-hidden": "true" }), h("span.segment-name"), h("span.segment-time"), h("span.segment-score")),
-      h("button.icon-button.segment-review", { type: "button", onclick: ({ currentTarget }) => this.#review(currentTarget.parentElement, index) })));
+      h("button.icon-button.segment-review", { type: "button", onclick: ({ currentTarget }) => this.#review(currentTarget.parentElement, index) }),
+      h("button.icon-button.segment-like", { type: "button", title: "More like this", onclick: () => this.onSimilar(this.item.timeline.segments[index]) }, icon("like"), h("span.unseen"))));
+    const offered = this.offers(this.item);
     for (const [index, row] of rows.entries()) {
       const segment = segments[index];
       const [colour, name, time, score] = row.firstElementChild.children;
@@ -241,6 +244,9 @@ export class SegmentList {
       write(time, `${clock(segment.start_s)} – ${clock(segment.end_s)}`);
       write(score, percent(segment.score));
       this.#mark(row, index);
+      const like = row.children[2];
+      like.hidden = !offered;
+      write(like.lastElementChild, `More like this: ${segmentWords(segment)}`);
     }
     this.more.hidden = shown === segments.length;
     write(this.more, `Show all ${segments.length}`);

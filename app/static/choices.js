@@ -44,17 +44,17 @@ export class Choices {
       models = await jobs.models().catch(() => []);
     }
     const options = models.map((model) => h("option", {
-      value: model.name, "data-kind": model.kind, "data-default-for": model.default_for.join(" "), "data-about": about(model) }, label(model.title)));
+      value: model.name, "data-kind": model.kind, "data-default-for": model.default_for.join(" "), "data-embedding": model.embedding_size, "data-about": about(model) }, label(model.title)));
     options.unshift(h("option", { value: "", "data-about": defaults(models) }, "Automatic"));
     place.replaceWith(h("span.picker", {}, h("select", { name: "model", "aria-label": "Model" }, options)));
     this.describe();
     onReady();
   }
 
-  /** `{ name, title }` of the model that pictures go to, when another one takes the videos; else null. */
+  /** `{ name, title, embedding }` of the model that pictures go to, when another one takes the videos; else null. */
   get forPictures() {
     const option = this.form.querySelector('option[data-kind=image][data-default-for="image"]');
-    return option && { name: option.value, title: option.textContent };
+    return option && { name: option.value, title: option.textContent, embedding: Number(option.dataset.embedding) > 0 };
   }
 
   /** The choices for a file of this kind. A picture that the chosen model does not take goes to the default model. */
@@ -63,6 +63,9 @@ export class Choices {
     const options = [...(select?.options ?? [])];
     const chosen = options.find((option) => option.value === select.value);
     const takes = kind !== "picture" || chosen?.dataset.kind !== "video";
-    return { model: takes ? chosen?.value ?? "" : "", clips: this.clips.value };
+    const model = takes ? chosen?.value ?? "" : "";
+    // Jobs keep embeddings, so that other moments like theirs can be found
+    const used = model ? chosen : this.form.querySelector('option[data-default-for~="video"]') ?? this.form.querySelector("[data-embedding]");
+    return { model, clips: this.clips.value, embedding: Number(used?.dataset.embedding) > 0 };
   }
 }

@@ -6,6 +6,7 @@ import { SegmentList, factsCard, framesCard, terminalCard, timesCard } from "./c
 import { h, icon, set, write } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { Player } from "./player.js";
+import { SimilarMoments } from "./similar.js";
 import { stateWords } from "./state.js";
 import { Timeline } from "./timeline.js";
 
@@ -16,12 +17,14 @@ export class Detail {
   item = null;
 
   /** Shows itself in `element`, in the place of what stands there while no file is chosen. */
-  constructor(element, { onCancel, onRetry, onReplace, onRemove, onOther, otherModel }) {
+  constructor(element, { onCancel, onRetry, onReplace, onRemove, onOther, onMoment, otherModel }) {
     this.place = element;
     this.empty = [...element.children];
     this.player = new Player((time) => this.#at(time));
     this.timeline = new Timeline({ onSeek: (time) => this.player.seek(time), loadWindows: () => jobs.windows(this.item.jobId) });
-    this.segments = new SegmentList((time) => this.player.seek(time));
+    this.similar = new SimilarMoments(onMoment);
+    this.segments = new SegmentList({
+      onSeek: (time) => this.player.seek(time), onSimilar: (segment) => this.similar.show(segment), offers: SimilarMoments.offered });
     this.title = h("h2.stage-title", { id: "detail-title", tabindex: -1 });
     this.state = h("p.state-chip");
     const button = (words, act) => h("button.button.small", { type: "button", onclick: () => act(this.item) }, words);
@@ -39,7 +42,7 @@ export class Detail {
     for (const name of ["answer", "frames", "times", "facts", "terminal"]) {
       this.cards[name] = h("section.card", { class: `card card-${name}` });
     }
-    this.grid = h("div.details", {}, this.cards.answer, this.cards.facts, this.segments.element, this.cards.frames, this.cards.times, this.cards.terminal);
+    this.grid = h("div.details", {}, this.cards.answer, this.cards.facts, this.segments.element, this.similar.element, this.cards.frames, this.cards.times, this.cards.terminal);
   }
 
   /** Shows an item, or nothing. */
@@ -71,6 +74,7 @@ export class Detail {
     this.timeline.update(timeline, item.palette);
     if (timeline) this.#at(this.player.time);
     this.segments.update(item);
+    this.similar.update(item);
     this.#problem();
     this.#cards();
   }

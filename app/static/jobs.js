@@ -39,6 +39,9 @@ export async function windows(id) {
 export const models = async () => (await ask("/v1/models")).models;
 /** Cancels what is active and removes what has ended; resolves to the record, or `{ id, state: "removed" }`. */
 export const end = (id) => ask(address(id), { method: "DELETE", headers: csrfHeaders() });
+/** The moments of kept jobs that are most like a window of a job. */
+export const similar = (id, window, limit) =>
+  ask(`/v1/search?${new URLSearchParams({ job: id, window, limit })}`, { method: "POST", headers: csrfHeaders() });
 export const sourceOf = (id) => `${address(id)}/source`;
 export const timelineOf = (id, format) => `${address(id)}/timeline?format=${format}`;
 

@@ -54,7 +54,7 @@ export class Lists {
   }
 
   refresh(item) {
-    this.#rows.get(item)?.update({ chosen: item === this.chosen, earlier: this.queue.earlier.includes(item) });
+    this.#rows.get(item)?.update({ chosen: item === this.chosen, earlier: this.queue.earlier.includes(item), twin: this.queue.twinOf(item) });
     const { items } = this.queue;
     const going = items.filter((each) => each.active).length;
     write(this.now.note, going ? `${going} of ${plural(items.length, "file")} to go` : "");
@@ -63,7 +63,7 @@ export class Lists {
   #fill({ card, list }, items, earlier) {
     card.hidden = items.length === 0;
     const rows = items.map((item) => this.#row(item));
-    for (const row of rows) row.update({ chosen: row.item === this.chosen, earlier });
+    for (const row of rows) row.update({ chosen: row.item === this.chosen, earlier, twin: this.queue.twinOf(row.item) });
     const wanted = rows.map((row) => row.element);
     for (const element of [...list.children]) if (!wanted.includes(element)) element.remove();
     // Only what stands in the wrong place is moved: moving takes the focus away

@@ -46,9 +46,16 @@ const acts = {
 const detail = new Detail($("detail"), {
   ...acts,
   onOther: (item) => {
-    const [added] = queue.add([[item.file, item.kind]], () => ({ model: choices.forPictures.name, clips: "whole" }));
+    const { name: model, embedding } = choices.forPictures;
+    const [added] = queue.add([[item.file, item.kind]], () => ({ model, embedding, clips: "whole" }));
     say(`${added.name} was added`);
     choose(added, true);
+  },
+  onMoment: async (jobId, time) => {
+    try {
+      choose(await queue.open(jobId), true);
+      detail.player.seek(time);
+    } catch (error) { tell(error); }
   },
   // A video that this page holds can be looked at by the model for pictures too, frame by frame
   otherModel: (item) => (item.asJob && item.file && item.state === "done" && item.record.model !== choices.forPictures?.name ? choices.forPictures : null),

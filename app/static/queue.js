@@ -72,6 +72,15 @@ export class Queue extends EventTarget {
     this.#listed();
   }
 
+  /** The listed job that an item is nearly the same as, if there is one. */
+  twinOf(item) {
+    for (const id of item.record?.near_duplicates ?? []) {
+      const twin = this.find(id);
+      if (twin) return twin;
+    }
+    return null;
+  }
+
   /** Brings the items in step with the service's list of jobs. */
   async refresh() {
     const records = await jobs.list(LISTED);
@@ -155,8 +164,8 @@ export class Queue extends EventTarget {
       sent: () => change({ state: "sent", upload: { ...item.upload, share: 1, left: null } }),
       wait: (pause) => change({ state: "paused", pause }),
     };
-    const { model, clips } = item.choices;
-    const query = new URLSearchParams(item.asJob ? { model } : { model, clips: item.kind === "video" ? clips : 1, thumbnails: true });
+    const { model, clips, embedding } = item.choices;
+    const query = new URLSearchParams(item.asJob ? { model, ...(embedding && { embedding }) } : { model, clips: item.kind === "video" ? clips : 1, thumbnails: true });
     if (!model) query.delete("model");
     const headers = item.asJob ? { "Idempotency-Key": item.key } : {};
     try {

@@ -13,7 +13,8 @@ export class Row {
     this.item = item;
     this.name = h("span.row-name");
     this.state = h("span.row-state");
-    this.open = h("button.row-open", { type: "button", onclick: () => onOpen(item) }, this.name, this.state);
+    this.twin = h("span.row-twin", { hidden: true });
+    this.open = h("button.row-open", { type: "button", onclick: () => onOpen(item) }, this.name, this.state, this.twin);
     this.mark = h("span.row-mark", { "aria-hidden": "true" });
     this.sending = h("progress", { max: 1, value: 0 });
     this.looking = h("progress", { max: 100, value: 0 });
@@ -34,13 +35,16 @@ export class Row {
     this.buttons = [this.cancel, this.retry, this.dismiss, this.remove];
   }
 
-  update({ chosen, earlier }) {
+  /** `twin`: the item that this one is nearly the same as, or null. */
+  update({ chosen, earlier, twin }) {
     const { item } = this;
     set(this.element, { "data-state": item.state, "data-job": item.jobId });
     set(this.open, { "aria-current": chosen && "true" });
     write(this.name, item.name);
     set(this.name, { title: item.name });
     write(this.state, earlier && item.record ? [when(item.record.created), stateWords(item)].filter(Boolean).join(" · ") : stateWords(item));
+    this.twin.hidden = !twin;
+    write(this.twin, twin ? `Nearly the same as ${twin.name === item.name ? `that of ${when(twin.record.created)}` : twin.name}` : "");
     for (const button of this.buttons) write(button.lastElementChild, `${button.words}: ${item.name}`);
     this.cancel.hidden = !item.active;
     this.retry.hidden = item.active || item.state === "done" || !item.file;

@@ -209,7 +209,8 @@ def images(figures: Figures) -> str:
 def search(figures: Figures) -> str:
     """Return the section about the search for similar moments."""
     return (
-        f"{figures['about']} p50 {figures['p50_ms']:.1f} ms, p99 {figures['p99_ms']:.1f} ms. "
+        f"{figures['about']} p50 {figures['p50_ms']:.1f} ms, p99 {figures['p99_ms']:.1f} ms, "
+        f"{figures['cpu_ms']:.1f} ms of processor time. "
         f"{figures['recall_at_5']:.1%} of the five nearest windows of an exact search are found; "
         f"{figures['same_scene']:.1%} of the five found are of the query's scene. The first search reads the vectors, "
         f"in {figures['first_s']:.2f} s. A web worker holds {figures['memory_mib']:.0f} MiB of them; the embeddings "

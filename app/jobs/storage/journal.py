@@ -152,10 +152,9 @@ def read_windows(path: Path, first: int, count: int, max_count: int) -> Iterator
                 number += len(entries)
 
 
-def read_records(path: Path, numbers: Sequence[int]) -> NDArray[Any]:
-    """Return the records with these numbers, of the journal's `record_type`; raises the errors of `read`."""
+def read_records(path: Path, kind: np.dtype[Any], numbers: Sequence[int]) -> NDArray[Any]:
+    """Return the records with these numbers; `kind` is the journal's `record_type`. Raises the errors of `read`."""
     with open_file(path) as file:
-        kind = read_head(path, file.read(HEAD_BYTES)).record_type
         size, descriptor = kind.itemsize, file.fileno()
         content = b"".join(os.pread(descriptor, size, HEAD_BYTES + number * size) for number in numbers)
         if len(content) != size * len(numbers):

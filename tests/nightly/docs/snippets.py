@@ -16,13 +16,12 @@ from tests.support.page_commands import ADDRESS, CHECKOUT
 __all__ = ["ADDRESS", "CHECKOUT"]
 
 PORT = "8080"
-RUN, SHOWN = ("console", "sh", "python"), ("", "json", "yaml", "nginx")
+RUN, SHOWN = ("console", "sh", "python"), ("", "js", "json", "nginx", "py", "yaml")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 BEGINS_A_COMMAND = re.compile(r"^(\$ |make |curl |docker |sudo |git |pip |python|\.venv/|clipstack[ -])", re.M)
 
 # Commands that this machine cannot or should not run, by how they begin, on which page ("" for all), and why
 NOT_HERE = {
-    ("", "make test"): "it is running",
     ("README.md", "git clone"): "the tests run in a clone",
     ("README.md", ".venv/bin/clipstack-models train"): "minutes; tests/integration/zoo/test_train.py",
     ("", "docker compose"): "tests/docker runs them, where there is Docker",
@@ -62,6 +61,11 @@ NOT_HERE = {
         "docs/jobs.md",
         ".venv/bin/python -m triton_repo.zoo.training.camera_motion.evaluate_timeline",
     ): "minutes, and real footage",
+    ("docs/kubernetes.md", ""): "needs a cluster; tests/integration/deploy/test_kubernetes.py validates the manifests",
+    (
+        "docs/migrating.md",
+        ".venv/bin/clipstack-models add my_model --arch x3d_m --weights x3d_m.pth",
+    ): "the page adds the same model from an archive",
     ("docs/models.md", ".venv/bin/pip install"): "a package index",
     (
         "docs/models.md",
@@ -73,7 +77,7 @@ NOT_HERE = {
         ".venv/bin/clipstack-models quantize",
     ): "hundreds of files; tests/integration/zoo/test_quantize.py",
     ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/e2e/test_zoo_engines.py",
-    ("docs/models.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
+    ("docs/model-accuracy.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
     ("docs/scores.md", ".venv/bin/clipstack-models"): "tests/e2e/test_sigmoid.py adds such models",
     ("docs/objects.md", ".venv/bin/clipstack-models add"): "a package index",
     ("docs/monitoring.md", "prometheus"): "runs until it is stopped; tests/e2e/operations/test_monitoring.py starts it",

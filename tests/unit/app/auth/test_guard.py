@@ -58,14 +58,15 @@ def test_every_route_but_open_ones_needs_key(app: Flask, client: FlaskClient) ->
         if endpoint in OPEN:
             assert answer.status_code not in (401, 403) or endpoint == "login.login", path
         elif endpoint.startswith(("pages.", "reference.")) and not path.startswith("/v1/"):
-            assert (answer.status_code, answer.headers["Location"]) == (303, "/login"), path
+            login = "/login" if path == "/" else f"/login?next={path}"
+            assert (answer.status_code, answer.headers["Location"]) == (303, login), path
         else:
             assert (answer.status_code, answer.headers.get("WWW-Authenticate")) == (401, "Bearer"), (method, path)
             assert method == "HEAD" or answer.json["error"]["code"] == "unauthorized"
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/jobs/x/y/z", "/v1/classify?key=1"])
-def test_missing_and_foreign_jobs_look_the_same(client: FlaskClient, path: str) -> None:
+def test_unknown_paths_need_a_key_too(client: FlaskClient, path: str) -> None:
     assert client.get(path).status_code == 401
 
 
@@ -120,7 +121,10 @@ def test_rate_limit_of_key_is_429_with_retry_after(app: Flask, client: FlaskClie
     assert answers[2].headers["Retry-After"] in ("4", "5")
     assert client.get("/v1/jobs", headers=shown).status_code == 200, "only files count"
     assert client.post("/v1/classify", headers={"X-API-Key": key(app, "bob")}).status_code == 400
-    assert checked(app, shown | {"X-Asked-Method": "POST"}) == (403, {"X-Come-Back": "5"})
+    assert answers[2].headers["RateLimit-Policy"] == '"files";q=2;w=10'
+    status, headers = checked(app, shown | {"X-Asked-Method": "POST"})
+    assert (status, headers["X-Come-Back"]) == (403, "5")
+    assert headers["X-Refusal"] == "this key may send 0.2 files per second: retry in 5 s"
     assert checked(app, shown) == PASSED_HEADERS
 
 

@@ -126,6 +126,18 @@ def test_a_job_of_somebody_else_is_not_there(stack: Stack, alice: httpx.Client, 
         assert alice.get(f"/v1/jobs/{job}{path}").status_code == 200, path
 
 
+def test_search_sees_own_jobs_alone(alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
+    own = {client: submit_job(client, film, embedding="true")["id"] for client in (alice, bob)}
+    for client, job_id in own.items():
+        assert wait_for_job(client, job_id)["state"] == "done"
+    for client, other in ((alice, bob), (bob, alice)):
+        found = client.post("/v1/search", content=film.read_bytes(), params={"limit": 100}).json()
+        assert {match["job"] for match in found["matches"]} == {own[client]}
+        assert found["searched"]["jobs"] == 1
+        refused = client.post("/v1/search", params={"job": own[other], "window": 0})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "job_not_found")
+
+
 def test_two_owners_may_use_the_same_idempotency_key(alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
     def job(client: httpx.Client, content: bytes) -> httpx.Response:
         return client.post("/v1/jobs", content=content, headers={"Idempotency-Key": "monday"})

@@ -26,7 +26,7 @@ _PYTHON = {
     "give_feedback": f'clipstack.give_feedback(job="{JOB_ID}", labels=["pan_left"], start_s=0, end_s=4.5)',
     "list_feedback": 'for entry in clipstack.feedback(state="unsure"):\n    print(entry.file_name, entry.predicted)',
     "delete_feedback": f'clipstack.remove_feedback("{ENTRY_ID}")',
-    "search": 'found = clipstack.search("frame.jpg", limit=5)\nfor match in found.matches:\n'
+    "search": 'found = clipstack.search("clip.mp4", limit=5)\nfor match in found.matches:\n'
     "    print(match.name, match.start_s, match.similarity)",
     "list_models": "for model in clipstack.models():\n    print(model.name, len(model.labels))",
 }
@@ -58,7 +58,7 @@ _QUERIES = {
     "search": "?limit=5",
     "test_webhook": "?callback_url=https://hooks.example.com/clipstack",
 }
-_FILES = {"classify": "clip.mp4", "submit_job": "film.mp4", "search": "frame.jpg"}
+_FILES = {"classify": "clip.mp4", "submit_job": "film.mp4", "search": "clip.mp4"}
 
 
 def code_samples(route: Route, url: str, key: bool) -> list[dict[str, str]]:

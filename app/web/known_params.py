@@ -3,6 +3,7 @@
 The names come from app/openapi/routes.py: a parameter that is declared there is accepted.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
@@ -43,7 +44,8 @@ def _check_query() -> None:
 
 
 def _check(names: Iterable[str]) -> None:
-    rule = request.url_rule.rule if request.url_rule else ""
+    # Without converters, which the description does not know: `<id>` for `<string(length=36):id>`
+    rule = re.sub(r"<[^:>]+:", "<", request.url_rule.rule) if request.url_rule else ""
     method = "GET" if request.method == "HEAD" else request.method
     accepted = current_app.extensions[EXTENSION].get((rule, method))
     if accepted is not None:

@@ -23,6 +23,7 @@ from app.web.params import choice, whole_number
 
 MAX_LISTED = 500
 MAX_TESTS = 5  # test events of one key that wait at the same time
+MESSAGE = "string(length=36)"  # an id in an address, so that `test` and `secret` are none
 STATES = ("pending", "delivered", "dead")
 ANY = "any"
 _CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})~(msg_[0-9a-f]{32})")
@@ -78,13 +79,13 @@ def _cursor(text: str) -> tuple[float, str] | None:
     return (float(match[1]), match[2]) if match else None
 
 
-@blueprint.get("/v1/webhooks/<identity>")
+@blueprint.get(f"/v1/webhooks/<{MESSAGE}:identity>")
 def show(identity: str) -> Response:
     """Show one event."""
     return jsonify(_record(_find(identity)))
 
 
-@blueprint.post("/v1/webhooks/<identity>/retry")
+@blueprint.post(f"/v1/webhooks/<{MESSAGE}:identity>/retry")
 def retry(identity: str) -> tuple[Response, int]:
     """Send one event again, whatever became of it."""
     _outbox().retry(_find(identity).id)

@@ -20,14 +20,14 @@ SETTINGS = Settings.from_environment({})
 DOCUMENT = document(SETTINGS)
 OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
 # Pages for people and their numbers, what Prometheus reads, and what nginx alone asks
-NO_API = {"/", "/docs", "/login", "/logout", "/status", "/status.json", "/metrics"}
+NO_API = {"/", "/docs", "/login", "/logout", "/models", "/status", "/status.json", "/metrics"}
 
 
 def addresses() -> set[tuple[str, str]]:
     """(address, method) of everything that Flask answers and that is no page."""
     rules = create_app(SETTINGS).url_map.iter_rules()
     return {
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        (re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in rules
         if rule.rule not in NO_API and not rule.rule.startswith("/static/")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}

@@ -28,12 +28,13 @@ def create_app(settings: Settings) -> Flask:
     from app.pipeline.worker import Pipeline
     from app.uploads.resumable import open_store
     from app.uploads.transfer import TransferLimiter
-    from app.web import classify, error_handlers, known_params, login, pages, search, webhooks
+    from app.web import classify, error_handlers, known_params, search, webhooks
     from app.web import feedback as feedback_views
     from app.web import jobs as job_views
-    from app.web import status as metrics_views
     from app.web.headers import KnownHeaders
     from app.web.job_events import EventStreamLimiter
+    from app.web.site import login, pages
+    from app.web.site import status as metrics_views
     from app.web.sources import remote, uploads
     from app.web.traced_requests import trace_requests
 

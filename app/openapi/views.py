@@ -6,8 +6,8 @@ from flask import Blueprint, Response, jsonify, render_template, request
 
 from app.auth import guard
 from app.openapi.document import document
-from app.web import pages
 from app.web.classify import settings
+from app.web.site import pages
 
 blueprint = Blueprint("reference", __name__)
 

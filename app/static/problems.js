@@ -1,4 +1,4 @@
-// What went wrong, in words: the table of app/web/formatting.py, which the page carries.
+// What went wrong, in words: the table of app/web/site/formatting.py, which the page carries.
 
 import { sentence } from "./words.js";
 

@@ -1,4 +1,4 @@
-// Words and figures as a person reads them; in step with app/web/formatting.py, which writes the page without JavaScript.
+// Words and figures as a person reads them; in step with app/web/site/formatting.py, which writes the page without JavaScript.
 
 const ABBREVIATIONS = { cw: "clockwise", ccw: "counter-clockwise" };
 const FORMATS = { h264: "H.264", hevc: "H.265", mpeg4: "MPEG-4", matroska: "Matroska", webm: "WebM", webp: "WebP", heic: "HEIC", avif: "AVIF", av1: "AV1" };

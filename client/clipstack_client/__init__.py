@@ -18,7 +18,7 @@ from .errors import (
 from .feedback import Feedback
 from .jobs import Job, JobProgress, Segment, Timeline, Window
 from .models import Clip, Health, Match, Media, Model, Prediction, Result, SearchResult, Sent
-from .upload import Progress
+from .sending.upload import Progress
 from .webhooks import Webhook
 
 __version__ = "0.1.0"

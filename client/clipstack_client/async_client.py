@@ -15,10 +15,10 @@ from .http.response import Response, error_from
 from .http.transport import Request, Transport
 from .models import Health, Model, Result, SearchResult
 from .parsing import parse_model, parse_result, parse_search
-from .picture_form import parse_results, picture_forms
 from .reduction.uploader import Rate, Reduction, Uploader, UploadRequest
-from .resumable import THRESHOLD_BYTES
-from .upload import Source, Upload, Watcher
+from .sending.picture_form import parse_results, picture_forms
+from .sending.resumable import THRESHOLD_BYTES
+from .sending.upload import Source, Upload, Watcher
 from .webhooks import AsyncWebhooks
 
 DEFAULT_URL = "http://127.0.0.1:8080"

@@ -20,8 +20,8 @@ from .http.transport import Request, Transport
 from .jobs import Job
 from .parsing import parse_job
 from .reduction.uploader import Reduction, Uploader, UploadRequest
-from .resumable import NotOffered, ResumableSender
-from .upload import Source, Upload, Watcher, file_name
+from .sending.resumable import NotOffered, ResumableSender
+from .sending.upload import Source, Upload, Watcher, file_name
 
 CANCEL_POLL_S = 0.1
 MAX_PAGE = 500  # jobs in one answer of the service

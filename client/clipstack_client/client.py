@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from .async_client import DEFAULT_URL, AsyncClient
 from .loop_thread import LoopThread
-from .resumable import THRESHOLD_BYTES
+from .sending.resumable import THRESHOLD_BYTES
 
 P = ParamSpec("P")
 T = TypeVar("T")

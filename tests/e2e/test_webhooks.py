@@ -102,7 +102,7 @@ def test_event_that_failed_is_sent_again(http: httpx.Client, stack: Stack, recei
     assert dead["id"] in clipstack(stack, "webhooks", "list", "--state", "dead", "--json").stdout
     assert clipstack(stack, "webhooks", "retry", dead["id"]).returncode == 0
     until(lambda: http.get(f"/v1/webhooks/{dead['id']}").json()["state"] == "delivered", 10)
-    assert http.post("/v1/webhooks/msg_unknown/retry").json()["error"]["code"] == "webhook_not_found"
+    assert http.post(f"/v1/webhooks/msg_{'0' * 32}/retry").json()["error"]["code"] == "webhook_not_found"
 
 
 def test_metrics_count_the_events(http: httpx.Client, stack: Stack, receiver: Receiver) -> None:

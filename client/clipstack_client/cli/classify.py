@@ -7,7 +7,7 @@ import sys
 import click
 
 from ..models import Result
-from ..upload import Source
+from ..sending.upload import Source
 from .inputs import STANDARD_INPUT, File, expand
 from .options import SelectionOptions, SendingOptions, ShrinkCommand, connect, selection_options, sending_options
 from .output.progress import ProgressLines

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..remote import is_url, url_name
+from ..sending.remote import is_url, url_name
 
 # Suffixes that a folder is searched for; a file named directly is sent whatever its suffix
 VIDEOS = "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv"

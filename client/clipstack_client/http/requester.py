@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ServiceFailed, ServiceUnavailable, ServiceUnreachable
-from ..upload import Upload
+from ..sending.upload import Upload
 from .response import Response, error_from
 from .retry import RetryPolicy
 from .transport import Request, Transport

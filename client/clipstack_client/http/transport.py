@@ -17,7 +17,7 @@ import httpx
 
 from ..errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
 from ..loop_thread import run_in_thread
-from ..upload import Upload
+from ..sending.upload import Upload
 from .address import is_loopback, parse_url, ssl_context
 from .response import Response, retry_after_s
 from .sse import Event, EventReader

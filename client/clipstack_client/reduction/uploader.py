@@ -17,8 +17,8 @@ from ..errors import ReductionUnavailable
 from ..http.response import Response
 from ..loop_thread import run_in_thread
 from ..models import Model, Sent
-from ..remote import download, is_url, open_remote, temporary_folder
-from ..upload import Progress, Source, Upload, Watcher, file_name, open_upload
+from ..sending.remote import download, is_url, open_remote, temporary_folder
+from ..sending.upload import Progress, Source, Upload, Watcher, file_name, open_upload
 from .strategy import choose
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The page's modules that only reckon: the same words as app/web/formatting.py writes, colours, segments."""
+"""The page's modules that only reckon: the same words as app/web/site/formatting.py writes, colours, segments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.web import formatting
+from app.web.site import formatting
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -17,7 +17,7 @@ import pytest
 
 from app.uploads import tus
 from clipstack_client import Client, Progress, RequestRefused
-from clipstack_client.resumable import CHUNK_BYTES
+from clipstack_client.sending.resumable import CHUNK_BYTES
 from deploy.stack.stack import Stack
 from tests.support.breaking_link import breaking_link
 from tests.support.job_requests import wait_for_job

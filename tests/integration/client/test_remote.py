@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from clipstack_client import Client, DownloadFailed
 from clipstack_client.cli import main
-from clipstack_client.remote import RemoteFile
+from clipstack_client.sending.remote import RemoteFile
 from tests.support import certificates
 from tests.support.client_service import MP4, RecordedService, recorded_service, refusal
 from tests.support.hostile_server import HostileServer, hostile_server
@@ -101,7 +101,7 @@ def test_download_that_fails(client: Client, service: RecordedService, site: str
 
 
 def test_size_is_bounded(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipstack_client.remote.MAX_BYTES", 100_000)
+    monkeypatch.setattr("clipstack_client.sending.remote.MAX_BYTES", 100_000)
     with RemoteFile(f"{site}/endless") as file, pytest.raises(DownloadFailed, match="more than"):
         while file.read(1 << 16):
             pass

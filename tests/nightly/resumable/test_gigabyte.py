@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clipstack_client.resumable import CHUNK_BYTES
+from clipstack_client.sending.resumable import CHUNK_BYTES
 from deploy.stack.stack import Stack
 from tests.support.breaking_link import BreakingLink, breaking_link
 from tests.support.job_requests import wait_for_job

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...jobs import Job
-from ...upload import Progress
+from ...sending.upload import Progress
 from .formatting import human_bytes, job_progress, plain, plural, short_name
 
 BAR_WIDTH = 20

@@ -13,9 +13,9 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import openvino  # noqa: E402
 
 from .interface import EXPORT, Clips, Done, EngineError, Rows, Scores, chosen, existing, offered  # noqa: E402
-from .openvino_features import add_features  # noqa: E402
-from .openvino_memory import release_weights_file  # noqa: E402
-from .openvino_streams import Streams, StreamsThread, engine_error, row_of  # noqa: E402
+from .openvino_parts.features import add_features  # noqa: E402
+from .openvino_parts.memory import release_weights_file  # noqa: E402
+from .openvino_parts.streams import Streams, StreamsThread, engine_error, row_of  # noqa: E402
 from .precision import automatic_precision  # noqa: E402
 
 PRECISIONS = ("f32", "bf16")

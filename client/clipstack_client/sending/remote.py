@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from .errors import DownloadFailed
+from ..errors import DownloadFailed
 
 SCHEME = "https://"
 MAX_BYTES = 8 << 30

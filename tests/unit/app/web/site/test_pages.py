@@ -1,4 +1,4 @@
-from app.web.pages import facts, spans, stages
+from app.web.site.pages import facts, spans, stages
 
 VIDEO = {
     "name": "clip.mp4", "kind": "video", "container": "mp4", "codec": "h264", "width": 340, "height": 256,

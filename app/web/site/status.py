@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from app.auth.guard import public
 from app.metrics.history import INTERVAL_S
 from app.metrics.service import MetricsService
-from app.web import pages
 from app.web.params import number
+from app.web.site import pages
 
 FAR_S = 1e12  # largest `after`, seconds since the epoch
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ClipstackError, RequestRefused, ServiceFailed, ServiceUnavailable
-from .http.response import UNAVAILABLE_STATUSES
-from .models import Result
-from .parsing import parse_result
+from ..errors import ClipstackError, RequestRefused, ServiceFailed, ServiceUnavailable
+from ..http.response import UNAVAILABLE_STATUSES
+from ..models import Result
+from ..parsing import parse_result
 from .upload import MAX_NAME_BYTES, Source, Upload, file_name
 
 MAX_PICTURES = 64

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 from urllib.parse import quote
 
-from .loop_thread import run_in_thread
+from ..loop_thread import run_in_thread
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 

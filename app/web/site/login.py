@@ -14,8 +14,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from app.auth.guard import get_authenticator, public
 from app.auth.sessions import LIFETIME_S
 from app.errors import ClipstackError
-from app.web import formatting
-from app.web.pages import static_url
+from app.web.site import formatting
+from app.web.site.pages import static_url
 
 LOGIN_COOKIE = "clipstack_login"
 LOGIN_S = 600

@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from .errors import ClipstackError, RequestRefused, ServiceFailed, ServiceUnavailable, ServiceUnreachable
-from .http.response import Response, error_from
-from .http.transport import Request, Transport
-from .loop_thread import run_in_thread
+from ..errors import ClipstackError, RequestRefused, ServiceFailed, ServiceUnavailable, ServiceUnreachable
+from ..http.response import Response, error_from
+from ..http.transport import Request, Transport
+from ..loop_thread import run_in_thread
 from .upload import Progress, Source, Upload
 
 THRESHOLD_BYTES = 32 << 20

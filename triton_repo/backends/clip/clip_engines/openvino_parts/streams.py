@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .interface import Clips, Done, EngineError, Rows
+from ..interface import Clips, Done, EngineError, Rows
 
 if TYPE_CHECKING:
     import openvino

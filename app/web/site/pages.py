@@ -12,7 +12,8 @@ from werkzeug.exceptions import HTTPException
 from app.auth import guard
 from app.errors import ClipstackError, NotFound
 from app.settings import Settings
-from app.web import classify, error_handlers, formatting
+from app.web import classify, error_handlers
+from app.web.site import formatting
 
 blueprint = Blueprint("pages", __name__)
 

@@ -6,7 +6,7 @@ import pytest
 
 from app import errors
 from app.settings import CHECKOUT
-from app.web import formatting
+from app.web.site import formatting
 
 
 def codes() -> set[str]:

@@ -22,6 +22,8 @@ RUN: dict[str, Callable[[str], list[str]]] = {
     "Python": lambda source: [sys.executable, "-c", source],
     "JavaScript": lambda source: ["node", "--input-type=module", "--eval", source],
 }
+# Need settings or ids of their own: tests/e2e/test_feedback.py, test_webhooks.py, resumable
+ELSEWHERE = frozenset({"Feedback", "Webhooks", "Uploads"})
 PROGRAMS = {"Shell": "curl", "Python": sys.executable, "JavaScript": "node"}
 
 
@@ -33,11 +35,11 @@ def samples(stack: Stack, language: str) -> dict[str, str]:
         for methods in paths.values()
         for operation in methods.values()
         for sample in operation["x-codeSamples"]
-        if sample["lang"] == language
+        if sample["lang"] == language and not ELSEWHERE.intersection(operation["tags"])
     }
 
 
-@pytest.mark.parametrize(("language", "count"), [("Shell", 13), ("Python", 8), ("JavaScript", 8)])
+@pytest.mark.parametrize(("language", "count"), [("Shell", 14), ("Python", 9), ("JavaScript", 9)])
 def test_every_sample_works(stack: Stack, tmp_path: Path, language: str, count: int) -> None:
     if not shutil.which(PROGRAMS[language]):
         pytest.skip(f"{PROGRAMS[language]} is not installed")

@@ -66,6 +66,25 @@ def test_the_report_has_figures_mistakes_and_a_picture(folder: Path) -> None:
     assert (folder / "report" / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_finetuned_version_is_installed_and_not_worse(folder: Path) -> None:
+    result = train(folder, "tuned", folder / "pictures", "--finetune", "--epochs", 2)
+    assert result.exit_code == 0, result.stderr
+    plain, tuned = (installed(folder / "models", name) for name in ("digits", "tuned"))
+    before, after = read_card(plain.served), read_card(tuned.served)
+    assert before is not None and after is not None
+    assert after.contents == before.contents, "the same files are held out"
+    assert after.finetuned_epochs in (1, 2) and "fine-tuned" in after.summary
+    assert after.backbone_digest != before.backbone_digest
+    assert after.metrics["accuracy"] >= before.metrics["accuracy"] - 0.05
+
+
+def test_finetuning_refuses_clips_beyond_its_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triton_repo.zoo.transfer.finetune.MAX_BYTES", 1 << 20)
+    result = train(folder, "tuned", folder / "pictures", "--finetune", "--force")
+    assert result.exit_code == 1
+    assert "leave out --finetune" in result.stderr
+
+
 def test_the_served_graph_answers_as_the_trained_layer(folder: Path) -> None:
     card = read_card(installed(folder / "models", "digits").served)
     assert card

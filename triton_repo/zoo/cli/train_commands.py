@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +20,9 @@ from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.server import running
 
 if TYPE_CHECKING:
+    from triton_repo.zoo.transfer.backbones import Backbone
     from triton_repo.zoo.transfer.examples import Dataset, Example
+    from triton_repo.zoo.transfer.finetune import FineTuned
     from triton_repo.zoo.transfer.install import Comparison
     from triton_repo.zoo.transfer.report import Evaluated
     from triton_repo.zoo.transfer.train import Trained
@@ -49,6 +52,8 @@ Start = Callable[[str, int], Callable[[], None]]
     help="Share of the files that is held out to check the model.",
 )
 @click.option("--multi-label", is_flag=True, help="A file can have several labels: a sigmoid for each, no softmax.")
+@click.option("--finetune", is_flag=True, help="Train the backbone's last blocks too: better, and takes minutes.")
+@click.option("--epochs", type=COUNT, default=5, show_default=True, help="Passes over the files with --finetune.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split and the training.")
 @click.option("--force", is_flag=True, help="Serve the new version even if it is worse than the version before.")
 @click.option("--report", type=FOLDER, help="Folder of the report.  [default: .runtime/reports/NAME]")
@@ -91,9 +96,17 @@ def _train(name: str, examples: Sequence[Example], models: Path, settings: Setti
         cache = features.FeatureCache(options["cache"] or features.CACHE, backbone, options["clips"])
         wanted = training.Options(options["holdout"], seed, multi_label, training_sides(dataset.examples, contents))
         trained = training.train(dataset, cache, wanted, settings, start)
+        epochs = 0
+        if options["finetune"]:
+            tuned = _finetuned(backbone, trained, settings, options, start)
+            backbone, epochs = tuned.backbone, tuned.epochs
+        if epochs:
+            with tempfile.TemporaryDirectory(prefix="clipstack-features-") as folder:
+                fresh = features.FeatureCache(Path(folder), backbone, options["clips"])
+                trained = training.train(trained.dataset, fresh, wanted, settings, start)
         comparison = _compared(trained, before[0], settings, multi_label, start) if before else None
     _warn(trained.dataset)
-    card = install.make_card(trained, backbone, multi_label, seed)
+    card = install.make_card(trained, backbone, multi_label, seed, epochs)
     _report(_evaluated(name, trained, backbone.served.spec), options["report"] or RUNTIME / "reports" / name, settings)
     _judge(name, comparison, options["force"])
     err = console(stderr=True)
@@ -103,6 +116,34 @@ def _train(name: str, examples: Sequence[Example], models: Path, settings: Setti
         console().print(f"{name}, version {version}: {card.summary}")
         added = store.installed(models, name)
         err.print(next_step(added, server.slot_bytes if server else settings.slot_mb << 20, server), style="dim")
+
+
+def _finetuned(
+    backbone: Backbone, trained: Trained, settings: Settings, options: dict[str, Any], start: Start
+) -> FineTuned:
+    """Return the fine-tuned backbone; warn if no epoch was better than the backbone as it was."""
+    from triton_repo.zoo.transfer.finetune import Side, finetune
+    from triton_repo.zoo.transfer.train import truth_matrix
+
+    labels = trained.dataset.labels
+    fitted, validation = (
+        Side(part, truth_matrix(part, labels).astype("float32")) for part in (trained.fitted, trained.validation)
+    )
+    tuned = finetune(
+        backbone,
+        trained.head,
+        fitted,
+        validation,
+        clips=options["clips"],
+        epochs=options["epochs"],
+        multi_label=options["multi_label"],
+        seed=options["seed"],
+        settings=settings,
+        start=start,
+    )
+    if not tuned.epochs:
+        console(stderr=True).print("fine-tuning made no epoch better: the backbone stays as it is", style="yellow")
+    return tuned
 
 
 @click.command()

@@ -31,6 +31,7 @@ class Card:
         thresholds: Threshold of each label.
         seed: Seed of the split and the training.
         contents: First DIGITS digits of each content's SHA-256; whether it was held out.
+        finetuned_epochs: Passes over the files in which the backbone's last blocks were trained; 0 for none.
     """
 
     created: str
@@ -46,14 +47,16 @@ class Card:
     thresholds: dict[str, float]
     seed: int
     contents: dict[str, bool] = field(repr=False)
+    finetuned_epochs: int = 0
 
     @property
     def summary(self) -> str:
         """Return the card in one line."""
         good = "mean average precision" if self.multi_label else "right"
         figure = self.metrics["mean_average_precision" if self.multi_label else "accuracy"]
+        tuned = f", fine-tuned for {self.finetuned_epochs} epochs" if self.finetuned_epochs else ""
         return (
-            f"Trained on {self.created[:10]} with {self.train} files on the features of {self.backbone}; "
+            f"Trained on {self.created[:10]} with {self.train} files on the features of {self.backbone}{tuned}; "
             f"{figure:.1%} {good} on {self.held_out} other files."
         )
 

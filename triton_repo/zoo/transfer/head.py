@@ -75,7 +75,7 @@ def train_head(
     scale = 1 / (torch.from_numpy(train.features.std(axis=0)) + LEAST_DEVIATION)
     x, y = (torch.from_numpy(train.features) - mean) * scale, torch.from_numpy(train.targets)
     held = (torch.from_numpy(validation.features) - mean) * scale, torch.from_numpy(validation.targets)
-    loss = _loss(y, multi_label)
+    loss = class_loss(y, multi_label)
     with _one_thread():
         fitted = []
         for penalty in PENALTIES:
@@ -127,7 +127,7 @@ def _fit(train: Pair, held: Pair, loss: Loss, penalty: float, seed: int) -> _Fit
     return best
 
 
-def _loss(targets: Tensor, multi_label: bool) -> Loss:
+def class_loss(targets: Tensor, multi_label: bool) -> nn.Module:
     """Return the loss in which each label counts the same, however many examples it has."""
     positives = targets.sum(dim=0).clamp(min=1)
     if multi_label:

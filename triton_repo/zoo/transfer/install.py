@@ -81,8 +81,8 @@ def main_figure(figures: Figures, multi_label: bool) -> float:
     return figures.mean_average_precision if multi_label else figures.accuracy
 
 
-def make_card(trained: Trained, backbone: Backbone, multi_label: bool, seed: int) -> Card:
-    """Return the card of a trained model."""
+def make_card(trained: Trained, backbone: Backbone, multi_label: bool, seed: int, epochs: int = 0) -> Card:
+    """Return the card of a trained model; `epochs` is the number of those that fine-tuned the backbone."""
     examples, labels = trained.dataset.examples, trained.dataset.labels
     figures = trained.figures.to_json()
     del figures["confusion"]  # the report has it; with many labels it is large
@@ -100,6 +100,7 @@ def make_card(trained: Trained, backbone: Backbone, multi_label: bool, seed: int
         thresholds=dict(zip(labels, trained.thresholds, strict=True)),
         seed=seed,
         contents=trained.contents,
+        finetuned_epochs=epochs,
     )
 
 

@@ -48,6 +48,8 @@ class Trained:
     Attributes:
         dataset: The examples that could be decoded.
         head: The last layer; its logits are calibrated.
+        fitted: The examples that the layer was trained on.
+        validation: The examples that decided when to stop, and that it was calibrated on.
         held_out: The examples that are held out.
         train: Number of the other contents.
         scores: Probabilities float32 (held-out examples, classes).
@@ -60,6 +62,8 @@ class Trained:
 
     dataset: Dataset
     head: Head
+    fitted: list[Example]
+    validation: list[Example]
     held_out: list[Example]
     train: int
     scores: Scores
@@ -100,7 +104,10 @@ def train(dataset: Dataset, cache: FeatureCache, options: Options, settings: Set
     figures = measure(scores, truths, labels, thresholds if options.multi_label else None)
     contents = {e.sha256[:DIGITS]: False for e in rest} | {e.sha256[:DIGITS]: True for e in held_out}
     count = len({e.sha256 for e in rest})
-    return Trained(dataset, head, held_out, count, scores, truths, temperature, thresholds, figures, contents)
+    fitted, validated = ([examples[n] for n in side] for side in numbers)
+    return Trained(
+        dataset, head, fitted, validated, held_out, count, scores, truths, temperature, thresholds, figures, contents
+    )
 
 
 def truth_matrix(examples: Sequence[Example], labels: Sequence[str]) -> Truths:

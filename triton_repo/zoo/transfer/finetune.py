@@ -1,0 +1,171 @@
+"""Fine-tuning: the last blocks of a backbone are trained on the examples, and give better features of them."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from app.errors import ClipstackError
+from app.settings import Settings
+from triton_repo.zoo import ModelError
+from triton_repo.zoo.architectures.trained import last_layer
+from triton_repo.zoo.export.spec import ServedNetwork
+from triton_repo.zoo.transfer.backbones import Backbone
+from triton_repo.zoo.transfer.decode import PROCESSES, clip_decoder
+from triton_repo.zoo.transfer.examples import Example
+from triton_repo.zoo.transfer.head import Head, class_loss
+
+BATCH_FRAMES = 64  # frames in one batch, pictures or those of several clips
+RATE, HEAD_RATE = 1e-4, 1e-3
+TRAINED_SHARE = 0.5  # of the backbone's layers with weights, the last ones
+MAX_BYTES = 4 << 30  # of the decoded clips, which stay in memory
+
+Clips = NDArray[np.uint8]
+Start = Callable[[str, int], Callable[[], None]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Examples with their targets float32 (examples, classes), 1 for each label."""
+
+    examples: Sequence[Example]
+    targets: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A fine-tuned backbone, with the validation loss before and after; `epochs` is 0 if no epoch was better."""
+
+    backbone: Backbone
+    before: float
+    after: float
+    epochs: int
+
+
+def finetune(
+    backbone: Backbone,
+    head: Head,
+    train: Side,
+    validation: Side,
+    *,
+    clips: int,
+    epochs: int,
+    multi_label: bool,
+    seed: int,
+    settings: Settings,
+    start: Start,
+) -> FineTuned:
+    """Train the last blocks of the backbone together with a last layer, and return the backbone at its best epoch.
+
+    The statistics of batch normalisation stay as they are, because a few hundred files would make worse ones.
+
+    Args:
+        backbone: The backbone; it is not changed.
+        head: Last layer to begin with, trained on the backbone's features.
+        train: Examples to train on.
+        validation: Other examples; the epoch with the lowest loss on them is kept.
+        clips: Number of clips of each film.
+        epochs: Passes over the examples.
+        multi_label: Whether an example may have several labels.
+        seed: Seed of the order of the clips.
+        settings: Settings of the decoders.
+        start: Starts a task of so many steps, and returns what is called after each.
+
+    Raises:
+        ModelError: The decoded clips do not fit into MAX_BYTES.
+    """
+    _check_size(backbone, clips, len(train.examples) + len(validation.examples))
+    advance = start("decoding", len(train.examples) + len(validation.examples))
+    inputs, targets = asyncio.run(_decode(backbone, train, clips, settings, advance))
+    held_inputs, held_targets = asyncio.run(_decode(backbone, validation, clips, settings, advance))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = _with_head(backbone, head).to(device)
+    served = ServedNetwork(replace(backbone.served, network=network)).eval().to(device)
+    loss = class_loss(targets, multi_label).to(device)
+    optimiser = _optimiser(network)
+    size = max(1, BATCH_FRAMES // backbone.served.spec.frames)
+    before = best = _mean_loss(served, loss, held_inputs, held_targets, size, device)
+    kept, kept_epochs = copy.deepcopy(network.state_dict()), 0
+    generator = torch.Generator().manual_seed(seed)
+    advance = start("fine-tuning", epochs)
+    for epoch in range(1, epochs + 1):
+        for batch in torch.randperm(len(inputs), generator=generator).split(size):
+            optimiser.zero_grad(set_to_none=True)
+            loss(served.logits(inputs[batch].to(device)), targets[batch].to(device)).backward()
+            optimiser.step()
+        held = _mean_loss(served, loss, held_inputs, held_targets, size, device)
+        if held < best:
+            best, kept, kept_epochs = held, copy.deepcopy(network.state_dict()), epoch
+        advance()
+    if not kept_epochs:
+        return FineTuned(backbone, before, best, 0)
+    network.load_state_dict(kept)
+    tuned = replace(backbone.served, network=network.cpu().eval().requires_grad_(False))
+    digest = hashlib.sha256(
+        b"".join(t.contiguous().numpy().tobytes() for t in network.state_dict().values())
+    ).hexdigest()
+    return FineTuned(Backbone(backbone.name, tuned, digest), before, best, kept_epochs)
+
+
+def _check_size(backbone: Backbone, clips: int, examples: int) -> None:
+    spec = backbone.served.spec
+    per_example = (1 if spec.kind == "image" else clips) * spec.frames * spec.crop**2 * 3
+    if per_example * examples > MAX_BYTES:
+        raise ModelError(
+            f"fine-tuning keeps all clips in memory, and these take {per_example * examples / (1 << 30):.1f} GiB of "
+            f"{MAX_BYTES >> 30}: use fewer files or a smaller --clips, or leave out --finetune."
+        )
+
+
+async def _decode(
+    backbone: Backbone, side: Side, clips: int, settings: Settings, advance: Callable[[], None]
+) -> tuple[Tensor, Tensor]:
+    """Return the clips uint8 (N, frames, crop, crop, 3) of the examples, and their targets (N, classes)."""
+    inputs: list[Clips] = []
+    targets: list[NDArray[np.float32]] = []
+    async with clip_decoder(side.examples, backbone.served.spec, clips, settings) as decoder:
+        for first in range(0, len(side.examples), PROCESSES):
+            decoded = await decoder.read(side.examples[first : first + PROCESSES])
+            for number, result in enumerate(decoded, first):
+                if not isinstance(result, ClipstackError):  # it could be decoded before; it has changed since
+                    inputs.append(result)
+                    targets.append(np.repeat(side.targets[number : number + 1], len(result), axis=0))
+                advance()
+    return torch.from_numpy(np.concatenate(inputs)), torch.from_numpy(np.concatenate(targets))
+
+
+def _with_head(backbone: Backbone, head: Head) -> nn.Module:
+    """Return a copy of the network with this last layer, whose first layers are frozen."""
+    labels = tuple(map(str, range(len(head.bias))))
+    network = backbone.with_layer(head.weight, head.bias, labels).network
+    layers = [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
+    for module in layers[: int(len(layers) * (1 - TRAINED_SHARE))]:
+        module.requires_grad_(False)
+    return network
+
+
+def _optimiser(network: nn.Module) -> torch.optim.Optimizer:
+    head = list(last_layer(network).parameters())
+    own = {id(parameter) for parameter in head}
+    others = [parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in own]
+    groups = [{"params": others, "lr": RATE}, {"params": head, "lr": HEAD_RATE}]
+    return torch.optim.AdamW(groups, weight_decay=0.01)
+
+
+@torch.no_grad()
+def _mean_loss(
+    served: ServedNetwork, loss: nn.Module, inputs: Tensor, targets: Tensor, size: int, device: torch.device
+) -> float:
+    losses = [
+        float(loss(served.logits(inputs[rows].to(device)), targets[rows].to(device))) * len(rows)
+        for rows in torch.arange(len(inputs)).split(size)
+    ]
+    return sum(losses) / len(inputs)

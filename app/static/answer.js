@@ -10,9 +10,9 @@ const NOTHING = "None of the labels passes its threshold";
 
 const MOST_BARS = 8;
 
-/** The card's content for an item that has an answer, or a part of one. */
-export function answerCard(item) {
-  return item.result ? [...classified(item.result), review(item)] : overTime(item);
+/** The card's content for an item that has an answer, or a part of one; `onLabel(name)` lets a label's segments stand out. */
+export function answerCard(item, onLabel) {
+  return item.result ? [...classified(item.result), review(item)] : overTime(item, onLabel);
 }
 
 /** The question whether the answer is right, of a file that this page still holds. */
@@ -40,7 +40,7 @@ function classified(result) {
   ];
 }
 
-function overTime(item) {
+function overTime(item, onLabel) {
   const rows = shares(item.timeline);
   const [most, ...others] = rows;
   if (!most) return [h("p.card-title", {}, "Answer"), h("p.warning", {}, sentence(NOTHING))];
@@ -52,7 +52,7 @@ function overTime(item) {
   return [
     verdict(how, most.label, share(most.share), most.share, hue(most.label), "of the time"),
     bars([
-      ...shown.map((row) => ({ name: label(row.label), figure: share(row.share), part: row.share, hue: hue(row.label) })),
+      ...shown.map((row) => ({ name: label(row.label), figure: share(row.share), part: row.share, hue: hue(row.label), act: () => onLabel(row.label) })),
       ...(rest.length ? [{ name: `${rest.length} more`, figure: share(covered(rest)), part: covered(rest) }] : []),
     ], "The other labels, by their share of the time"),
     rows.some((row) => row.label === UNSURE) ? h("p.quiet.note", {}, `Unsure: the best label has less than ${share(UNSURE_BELOW)}.`) : null,
@@ -74,8 +74,14 @@ function verdict(how, name, figure, part, hue, unit = "") {
 
 function bars(rows, words) {
   if (!rows.length) return null;
-  return h("ol.bars", { start: 2, "aria-label": words }, rows.map(({ name, figure, part, hue }) =>
-    h("li", {}, h("span.bar-name", {}, hue ? h(`span.swatch`, { class: `swatch ${hue}`, "aria-hidden": "true" }) : null, name), h("span.bar-figure", {}, figure), bar(part, 8, hue ?? "bar-value"))));
+  return h("ol.bars", { start: 2, "aria-label": words }, rows.map(({ name, figure, part, hue, act }) =>
+    h("li", {}, named(name, hue, act), h("span.bar-figure", {}, figure), bar(part, 8, hue ?? "bar-value"))));
+}
+
+/** A label's name; with `act` a button that shows where the label is. */
+function named(name, hue, act) {
+  const swatch = hue ? h("span.swatch", { class: `swatch ${hue}`, "aria-hidden": "true" }) : null;
+  return act ? h("button.bar-name", { type: "button", onclick: act, title: `Show ${name} in the timeline` }, swatch, name) : h("span.bar-name", {}, swatch, name);
 }
 
 function bar(part, height, hue) {

@@ -1,15 +1,12 @@
-// The cards under the player: frames, times, segments, the file, what can be taken along. Each builds its content anew.
+// The cards under the player: frames, times, the file. Each function builds a card's content.
 
 import { csrfToken } from "./csrf.js";
-import { fit, h, icon, s, set, write } from "./dom.js";
-import * as feedback from "./feedback.js";
-import { timelineOf } from "./jobs.js";
-import { hueOf, nameOf, nearest, segmentAt, segmentWords, segmentsAt } from "./segments.js";
-import { clock, duration, formatName, label, milliseconds, percent, plural, seconds, shell, size } from "./words.js";
+import { h, s } from "./dom.js";
+import { hueOf, nearest, segmentAt } from "./segments.js";
+import { clock, duration, formatName, label, milliseconds, plural, seconds, shell, size } from "./words.js";
 
 const STAGES = { receive: "Receive", queue: "Wait", probe: "Inspect", decode: "Decode", infer: "Infer", answer: "Answer", other: "In between" };
 const SMALLEST_REST_MS = 0.5;
-const LISTED = 60;
 const FRAMES = 12;
 
 export function head(title, note = "") {
@@ -136,121 +133,6 @@ function sent(item) {
 
 function swatch(hue) {
   return s("svg.swatch-box", { width: 10, height: 10, "aria-hidden": "true" }, s("rect", { class: hue, width: 10, height: 10, rx: 3 }));
-}
-
-// ---- the segments as a list: what the stripe shows, to be read
-
-/** Kept from one progress to the next, so that the focus and the place in the list stay. */
-export class SegmentList {
-  #all = false;
-  #known = new Map(); // what was said of the segments, by keyOf
-  #loaded = false;
-
-  /** `onSeek(seconds)` goes to a segment, `onSimilar(segment)` looks for others like it where `offers(item)`. */
-  constructor({ onSeek, onSimilar, offers }) {
-    Object.assign(this, { onSeek, onSimilar, offers });
-    this.note = h("p.quiet");
-    this.list = h("ol.segments");
-    this.more = h("button.button.small", { type: "button", onclick: () => { this.#all = true; this.#fill(); } });
-    this.element = h("section.card.wide", { "aria-labelledby": "segments-title" },
-      h("div.card-head", {}, h("h3.card-title", { id: "segments-title" }, "Segments"), this.note), this.list, this.more);
-  }
-
-  update(item) {
-    if (item !== this.item) {
-      this.#all = false;
-      this.#known = new Map();
-      this.#loaded = false;
-      for (const row of this.list.children) { row.review?.remove(); row.review = null; }
-    }
-    this.item = item;
-    this.#load();
-    this.element.hidden = !item.timeline?.segments.length;
-    if (!this.element.hidden) this.#fill();
-  }
-
-  /** Marks the segments that the player shows. */
-  here(time) {
-    const now = segmentsAt(this.item?.timeline?.segments ?? [], time);
-    if (String(now) === String(this.now)) return;
-    for (const index of this.now ?? []) this.list.children[index]?.firstElementChild.removeAttribute("aria-current");
-    for (const index of now) this.list.children[index]?.firstElementChild.setAttribute("aria-current", "true");
-    this.now = now;
-  }
-
-  get #reviewed() { return feedback.isOn() && this.item.state === "done" && Boolean(this.item.jobId); }
-
-  /** Asks the service once what was said of this job's segments. */
-  async #load() {
-    if (this.#loaded || !this.#reviewed) return;
-    this.#loaded = true;
-    const { item } = this;
-    const known = await feedback.ofJob(item.jobId).catch(() => new Map());
-    if (item !== this.item) return;
-    this.#known = known;
-    if (known.size && item.timeline) this.#fill();
-  }
-
-  /** Opens or closes the question under a row. */
-  #review(row, index) {
-    if (row.review) {
-      row.review.remove();
-      row.review = null;
-    } else {
-      const { jobId, timeline: { segments, labels } } = this.item;
-      const segment = segments[index];
-      const predicted = segment.guess ?? segment.label;
-      const { element } = new feedback.Review({
-        predicted,
-        others: feedback.labelsOver(segments, segment).filter((name) => name !== predicted),
-        known: this.#known.get(feedback.keyOf(segment)) ?? null,
-        loadLabels: async () => labels,
-        give: (right) => feedback.giveForSegment(jobId, segment, right),
-        onGiven: (right) => { this.#known.set(feedback.keyOf(segment), right); this.#fill(); },
-      });
-      row.review = element;
-      row.append(element);
-      element.querySelector("button:not([hidden])").focus();
-    }
-    this.#mark(row, index);
-  }
-
-  /** Writes what the button at the end of a row does, and whether something was said of its segment. */
-  #mark(row, index) {
-    const button = row.children[1];
-    button.hidden = !this.#reviewed;
-    const segment = this.item.timeline.segments[index];
-    const said = this.#known.get(feedback.keyOf(segment));
-    const words = said ? `You said: ${said.map(label).join(", ")}` : "Right or wrong?";
-    set(button, { title: words, "aria-label": `${words} ${nameOf(segment)}, ${clock(segment.start_s)}`, "aria-expanded": String(Boolean(row.review)), "data-said": said ? "yes" : null });
-    if (button.drawn !== Boolean(said)) button.replaceChildren(icon(said ? "check" : "pencil"));
-    button.drawn = Boolean(said);
-  }
-
-  #fill() {
-    const { timeline: { segments, cuts_s: cuts }, palette } = this.item;
-    const shown = this.#all ? segments.length : Math.min(LISTED, segments.length);
-    write(this.note, `${plural(segments.length, "segment")}, ${cuts.length ? plural(cuts.length, "cut") : "no cut"}`);
-    const rows = fit(this.list, shown, (index) => h("li", {}, h("button.segment-row", { type: "button", onclick: () => this.onSeek(this.item.timeline.segments[index].start_s) },
-      h("span.swatch", { "aria-hidden": "true" }), h("span.segment-name"), h("span.segment-time"), h("span.segment-score")),
-      h("button.icon-button.segment-review", { type: "button", onclick: ({ currentTarget }) => this.#review(currentTarget.parentElement, index) }),
-      h("button.icon-button.segment-like", { type: "button", title: "More like this", onclick: () => this.onSimilar(this.item.timeline.segments[index]) }, icon("like"), h("span.unseen"))));
-    const offered = this.offers(this.item);
-    for (const [index, row] of rows.entries()) {
-      const segment = segments[index];
-      const [colour, name, time, score] = row.firstElementChild.children;
-      set(colour, { class: `swatch ${hueOf(palette, segment.label)}` });
-      write(name, nameOf(segment));
-      write(time, `${clock(segment.start_s)} – ${clock(segment.end_s)}`);
-      write(score, percent(segment.score));
-      this.#mark(row, index);
-      const like = row.children[2];
-      like.hidden = !offered;
-      write(like.lastElementChild, `More like this: ${segmentWords(segment)}`);
-    }
-    this.more.hidden = shown === segments.length;
-    write(this.more, `Show all ${segments.length}`);
-  }
 }
 
 // ---- the file

@@ -2,14 +2,17 @@
 
 import { Actions } from "./actions.js";
 import { answerCard } from "./answer.js";
-import { SegmentList, factsCard, framesCard, terminalCard, timesCard } from "./cards.js";
+import { factsCard, framesCard, terminalCard, timesCard } from "./cards.js";
 import { h, icon, set, write } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { Player } from "./player.js";
 import { SimilarMoments } from "./similar.js";
+import { SegmentList } from "./segment_list.js";
+import { nextDoubtful } from "./segments.js";
 import { stateWords } from "./state.js";
 import { Timeline } from "./timeline.js";
 
+const STEP_S = 5; // of the keys J and L
 // Errors that the same file would get again
 const FINAL = ["unsupported_media", "undecodable", "no_video_stream", "limit_exceeded", "empty_file", "too_large"];
 
@@ -38,11 +41,35 @@ export class Detail {
     this.stage = h("section.card.stage", { "aria-labelledby": "detail-title" },
       h("div.stage-head", {}, this.title, this.state, this.cancel, this.retry, this.replace, this.other, this.actions.element),
       this.player.element, this.timeline.element, this.problem);
+    this.#listen();
     this.cards = {};
     for (const name of ["answer", "frames", "times", "facts", "terminal"]) {
       this.cards[name] = h("section.card", { class: `card card-${name}` });
     }
     this.grid = h("div.details", {}, this.cards.answer, this.cards.facts, this.segments.element, this.similar.element, this.cards.frames, this.cards.times, this.cards.terminal);
+  }
+
+  /** Space and K play and pause, J and L go back and forward, N goes to the next doubtful segment. */
+  #listen() {
+    const keys = {
+      " ": () => this.player.toggle(), k: () => this.player.toggle(),
+      j: () => this.player.seek(Math.max(0, this.player.time - STEP_S)), l: () => this.player.seek(this.player.time + STEP_S),
+      n: () => this.#nextDoubtful(),
+    };
+    addEventListener("keydown", (event) => {
+      const act = keys[event.key.toLowerCase()];
+      // Space also presses what has the focus
+      const busy = event.target.closest(`input, select, textarea, dialog${event.key === " " ? ", button, summary, a, video, [role=button]" : ""}`);
+      if (!act || !this.item || busy || event.ctrlKey || event.altKey || event.metaKey) return;
+      act();
+      event.preventDefault();
+    });
+  }
+
+  #nextDoubtful() {
+    const segments = this.item.timeline?.segments ?? [];
+    const index = nextDoubtful(segments, this.player.time);
+    if (index >= 0) this.player.seek(segments[index].start_s);
   }
 
   /** Shows an item, or nothing. */
@@ -102,7 +129,7 @@ export class Detail {
     const { timeline, record, result } = item;
     const seen = Boolean(result) || Boolean(timeline && (timeline.segments.length || item.state === "done"));
     const seek = (time) => this.player.seek(time);
-    this.#card("answer", seen, [timeline?.segments, item.state], () => answerCard(item));
+    this.#card("answer", seen, [timeline?.segments, item.state], () => answerCard(item, (name) => this.timeline.highlight(name)));
     this.#card("times", seen && (result || record?.timing_s), [record?.timing_s, item.state], () => timesCard(item));
     this.#card("frames", result?.thumbnails?.length || timeline?.thumbnails.length, [timeline?.thumbnails, item.state], () => framesCard(item, seek));
     // What is known of a file under way waits for the answer, which stands before it and would push it down.

@@ -36,6 +36,13 @@ export class Player {
     this.onTime(time);
   }
 
+  /** Plays or pauses a video. */
+  toggle() {
+    if (!this.#view?.matches("video")) return;
+    if (this.#view.paused) this.#view.play().catch(() => {});
+    else this.#view.pause();
+  }
+
   #open(item, source) {
     cancelAnimationFrame(this.#frame);
     this.#item = item;

@@ -6,6 +6,11 @@ import { clock, label, percent } from "./words.js";
 export const UNSURE = "unsure";
 export const UNSURE_BELOW = 0.3;
 
+/** Below this score a segment is worth a look. */
+export const DOUBT_BELOW = 0.6;
+
+export const isDoubtful = ({ score }) => score < DOUBT_BELOW;
+
 /** The segments as people read them: one that the model hardly believes is unsure, and its label is the guess. */
 export const withUnsure = (segments) => segments.map((segment) =>
   (segment.score < UNSURE_BELOW ? { ...segment, label: UNSURE, guess: segment.label } : segment));
@@ -43,6 +48,22 @@ export function segmentsAt(segments, time) {
 
 /** Index of the segment at a time, of several the one that began last; -1 when there is none. */
 export const segmentAt = (segments, time) => segmentsAt(segments, time).at(-1) ?? -1;
+
+export const ORDERS = { time: "by time", doubt: "least sure first", length: "longest first" };
+
+/** Indices of the segments in one of ORDERS, all of them or the doubtful ones. */
+export function ordered(segments, order, doubtfulOnly) {
+  const length = ({ start_s: start, end_s: end }) => end - start;
+  const keys = { time: () => 0, doubt: ({ score }) => score, length: (segment) => -length(segment) };
+  return segments.map((_, index) => index).filter((index) => !doubtfulOnly || isDoubtful(segments[index]))
+    .sort((one, other) => keys[order](segments[one]) - keys[order](segments[other]) || one - other);
+}
+
+/** Index of the first doubtful segment that begins after a time, from the start again after the last; -1 if there is none. */
+export function nextDoubtful(segments, time) {
+  const doubtful = segments.map((_, index) => index).filter((index) => isDoubtful(segments[index]));
+  return doubtful.find((index) => segments[index].start_s > time + TOUCHES_S) ?? doubtful[0] ?? -1;
+}
 
 /** Rows of labels: the row of each, those of the longest time first, or none when no two segments overlap. */
 export function lanes(timeline) {

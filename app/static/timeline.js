@@ -9,7 +9,7 @@
 
 import { fit, h, s, set, write } from "./dom.js";
 import { Scores } from "./scores.js";
-import { hueOf, lanes, segmentWords, segmentsAt } from "./segments.js";
+import { hueOf, isDoubtful, lanes, segmentWords, segmentsAt } from "./segments.js";
 import { clock, duration, label, plural } from "./words.js";
 
 const HEIGHT = 48; // of a single row
@@ -27,6 +27,7 @@ export class Timeline {
   #width = 0;
   #here = [];
   #rows = null; // the row of each label where labels overlap
+  #label = null; // whose segments stand out
 
   /** `onSeek(seconds)`: a person wants to see that; `loadWindows()`: the scores of every window, asked for when needed. */
   constructor({ onSeek, loadWindows }) {
@@ -49,7 +50,7 @@ export class Timeline {
   /** Shows a timeline; a partial one as far as it is complete, and an empty stripe before anything is known (null). */
   update(timeline, palette) {
     if (!timeline) return this.#clear();
-    if (this.#palette !== palette) { this.#focused = 0; this.scores.hide(); }
+    if (this.#palette !== palette) { this.#focused = 0; this.#label = null; this.scores.hide(); }
     this.#timeline = timeline;
     this.#palette = palette;
     this.#rows = lanes(timeline);
@@ -85,6 +86,13 @@ export class Timeline {
     set(this.head.firstElementChild, { y2: height + TOP });
   }
 
+  /** Lets the segments of a label stand out; the same label again ends that. Returns whether they do. */
+  highlight(name) {
+    this.#label = this.#label === name ? null : name;
+    this.#lay();
+    return this.#label !== null;
+  }
+
   /** Moves the playhead, and marks the segments that are seen. */
   playhead(time) {
     if (!this.#timeline) return;
@@ -115,7 +123,8 @@ export class Timeline {
       const words = label(segment.label);
       const room = (segment.end_s - segment.start_s) * pixels;
       set(group, {
-        class: `segment ${hueOf(this.#palette, segment.label)}${this.#here.includes(index) ? " here" : ""}`,
+        class: ["segment", hueOf(this.#palette, segment.label), this.#here.includes(index) && "here", isDoubtful(segment) && "doubtful",
+          this.#label !== null && segment.label !== this.#label && "dimmed"].filter(Boolean).join(" "),
         "aria-label": segmentWords(segment),
         tabindex: index === this.#focused ? 0 : -1,
       });

@@ -103,6 +103,30 @@ def test_segments_at_a_time_with_gaps_and_overlaps(page: Page, time: float, foun
     assert called(page, "segments", "segmentsAt", OVERLAPPING, time) == found
 
 
+MIXED = [
+    {"start_s": start, "end_s": end, "label": "a", "score": score}
+    for start, end, score in ((0, 4, 0.9), (4, 5, 0.5), (5, 11, 0.4), (11, 12, 0.95))
+]
+
+
+@pytest.mark.parametrize(
+    ("order", "doubtful", "found"),
+    [
+        ("time", False, [0, 1, 2, 3]),
+        ("doubt", False, [2, 1, 0, 3]),
+        ("length", False, [2, 0, 1, 3]),
+        ("length", True, [2, 1]),
+    ],
+)
+def test_segments_are_sorted_and_filtered(page: Page, order: str, doubtful: bool, found: list[int]) -> None:
+    assert called(page, "segments", "ordered", MIXED, order, doubtful) == found
+
+
+def test_next_doubtful_segment_comes_round_again(page: Page) -> None:
+    assert [called(page, "segments", "nextDoubtful", MIXED, time) for time in (0, 4, 5, 11)] == [1, 2, 1, 1]
+    assert called(page, "segments", "nextDoubtful", MIXED[:1], 0) == -1
+
+
 def test_only_overlapping_labels_have_rows(page: Page) -> None:
     script = """async ([address, segments]) => {
         const { lanes } = await import(address);

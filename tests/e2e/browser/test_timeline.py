@@ -80,6 +80,49 @@ def test_keyboard_goes_from_segment_to_segment_and_jumps(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
+def test_keys_play_step_and_pause(page: Page) -> None:
+    page.locator("#detail-title").focus()
+    page.keyboard.press("l")
+    assert page.evaluate(TIME) == pytest.approx(5, abs=0.1)
+    page.keyboard.press("j")
+    assert page.evaluate(TIME) == pytest.approx(0, abs=0.1)
+    page.keyboard.press("Space")
+    page.wait_for_function("!document.querySelector('.screen video').paused")
+    page.keyboard.press("k")
+    page.wait_for_function("document.querySelector('.screen video').paused")
+    assert page.evaluate("scrollY") == 0, "Space does not scroll"
+
+
+@pytest.mark.usefixtures("film")
+def test_doubtful_segments_are_marked_filtered_and_found(page: Page) -> None:
+    # The film's own segments are sure, so the page gets a record in which one is not
+    record = page.request.get(f"/v1/jobs/{page.url.partition('#')[2]}").json()
+    record["timeline"]["segments"][1]["score"] = 0.45
+    page.route("**/v1/jobs/*", lambda route: route.fulfill(json=record))
+    page.reload()
+    page.wait_for_selector("[data-started]")
+    expect(page.locator(".segment.doubtful")).to_have_count(1)
+    page.get_by_role("button", name="Unsure (1)").click()
+    expect(page.locator(".segments li")).to_have_count(1)
+    page.get_by_role("button", name="Unsure (1)").click()
+    page.get_by_label("Order of the segments").select_option("doubt")
+    expect(page.locator(".segment-score").first).to_have_text("45.0 %")
+    page.locator("#detail-title").focus()
+    page.wait_for_function("document.querySelector('.screen video').readyState > 0")
+    page.keyboard.press("n")
+    assert page.evaluate(TIME) == pytest.approx(record["timeline"]["segments"][1]["start_s"], abs=0.1)
+
+
+@pytest.mark.usefixtures("film")
+def test_label_shows_where_it_is(page: Page) -> None:
+    page.get_by_title("Show Pan right in the timeline").click()
+    dimmed = page.locator(".segment.dimmed")
+    assert dimmed.count() == page.locator(".segment").count() - 1
+    page.get_by_title("Show Pan right in the timeline").click()
+    expect(dimmed).to_have_count(0)
+
+
+@pytest.mark.usefixtures("film")
 def test_frames_and_list_lead_to_their_place_too(page: Page) -> None:
     page.locator(".segment-row").nth(1).click()
     assert page.evaluate(TIME) == pytest.approx(starts(page)[1], abs=0.06)

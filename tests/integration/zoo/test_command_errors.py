@@ -166,7 +166,7 @@ def test_wrong_request(arguments: tuple[str, ...], words: str, refused: Callable
         ((1, 3, 2, 8, 8), 4, False, (), "gives scores of the shape [1,4], and there are 3 labels"),
         ((1, 3, 4, 8, 8), 3, False, (), "would be float [1, 3, 2, 8, 8]: check --frames, --size and --layout"),
         ((1, 3, 2, 8, 8), 3, True, (), "gives probabilities already (they add up to 1): say --output probabilities"),
-        ((1, 3, 2, 8, 8), 3, False, ("--output", "probabilities"), "they are logits, so leave --output away"),
+        ((1, 3, 2, 8, 8), 3, False, ("--output", "probabilities"), "they are logits, so leave out --output"),
         ((1, 3, 2, 8, 8), 3, False, ("--layout", "NCHW"), "the layout NCHW is not one of videos"),
     ],
     ids=["classes", "clip", "probabilities", "logits", "layout"],

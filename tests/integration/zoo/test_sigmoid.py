@@ -156,7 +156,7 @@ def test_added_checkpoint_keeps_its_scoring(tmp_path: Path) -> None:
         ('{"class 0": 0.5}', (), "have none for class 1, class 2"),
         ('{"class 0": 0.5, "class 1": 0.5, "class 2": 0.5, "x": 0.5}', (), "thresholds name x"),
         ('{"class 0": 0.5, "class 1": 0.5, "class 2": 1.5}', (), "class 2 are not from 0 to 1"),
-        (None, ("--scores", "sigmoid", "--output", "probabilities"), "they are logits, so leave --output away"),
+        (None, ("--scores", "sigmoid", "--output", "probabilities"), "they are logits, so leave out --output"),
         (None, ("--scores", "probabilities", "--output", "logits"), "contradict each other"),
         (None, ("--output", "probabilities", "--temperature", "2"), "a temperature needs logits"),
     ],

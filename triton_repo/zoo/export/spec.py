@@ -52,7 +52,7 @@ class Scoring:
         if not self.thresholds:
             return
         if unknown := sorted(self.thresholds.keys() - set(labels)):
-            raise ModelError(f"the thresholds name {listed(unknown)}, which the model has no label of.")
+            raise ModelError(f"the thresholds name {listed(unknown)}, which are no labels of the model.")
         if missing := [label for label in labels if label not in self.thresholds]:
             raise ModelError(f"the thresholds have none for {listed(missing)}: give one for each label.")
         if wrong := [label for label, value in self.thresholds.items() if not 0 <= value <= 1]:

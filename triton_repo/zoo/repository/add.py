@@ -126,7 +126,7 @@ def add_onnx(target: Target, onnx: OnnxInput, labels: Path, wishes: ClipOverride
     label_names = read_labels(labels)
     target.scoring.check(label_names)
     if onnx.scores != "logits" and target.scoring.temperature != 1:
-        raise ModelError("a temperature needs logits, and this file gives probabilities: leave it away.")
+        raise ModelError("a temperature needs logits, and this file gives probabilities: leave it out.")
     layout = layout or ("NCHW" if kind == "image" else "NCTHW")
     if ("T" in layout) != (kind == "video"):
         raise ModelError(f"the layout {layout} is not one of {'videos' if kind == 'video' else 'pictures'}.")
@@ -173,7 +173,7 @@ def _check_scores(file: Path, source: Source, labels: tuple[str, ...]) -> None:
     if probable and source.scores == "logits" and len(labels) > 1:
         raise ModelError(f"{file} gives probabilities already (they add up to 1): say --output probabilities.")
     if not probable and source.scores == "probabilities":
-        raise ModelError(f"{file} gives scores that do not add up to 1: they are logits, so leave --output away.")
+        raise ModelError(f"{file} gives scores that do not add up to 1: they are logits, so leave out --output.")
 
 
 def _check_sigmoid(file: Path, source: Source, raw: NDArray[np.float32]) -> None:
@@ -184,7 +184,7 @@ def _check_sigmoid(file: Path, source: Source, raw: NDArray[np.float32]) -> None
             "--output probabilities."
         )
     if not probable and source.scores == "probabilities":
-        raise ModelError(f"{file} gives values outside 0 to 1: they are logits, so leave --output away.")
+        raise ModelError(f"{file} gives values outside 0 to 1: they are logits, so leave out --output.")
 
 
 def add_version(target: Target, source: Source, write: Callable[[Path, int], None]) -> int:

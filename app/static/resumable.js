@@ -47,7 +47,11 @@ export async function sendResumable(file, { signal, on }) {
     },
   });
   await new Promise((resolve, reject) => {
-    const cancel = () => { upload.abort(true).catch(() => {}); reject(new DOMException("cancelled", "AbortError")); };
+    const cancel = () => {
+      if (upload.url) forget(upload.url); // now: the page may be left before the server answers
+      upload.abort(true).catch(() => {});
+      reject(new DOMException("cancelled", "AbortError"));
+    };
     const end = (settle) => (value) => { signal.removeEventListener("abort", cancel); settle(value); };
     Object.assign(upload.options, { onSuccess: end(resolve), onError: end((error) => reject(problemIn(error))) });
     if (signal.aborted) return cancel();
@@ -58,7 +62,7 @@ export async function sendResumable(file, { signal, on }) {
     }, reject);
   });
   const { url } = upload;
-  return { id: url.split("/").pop(), forget: () => remove((entry) => entry.uploadUrl === url) };
+  return { id: url.split("/").pop(), forget: () => forget(url) };
 }
 
 /** The names of files whose upload was interrupted and can be continued. */
@@ -80,6 +84,8 @@ function stored() {
     return []; // a browser may forbid storage
   }
 }
+
+const forget = (url) => remove((entry) => entry.uploadUrl === url);
 
 function remove(matches) {
   for (const [key, entry] of stored()) if (matches(entry)) localStorage.removeItem(key);

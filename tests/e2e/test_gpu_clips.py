@@ -20,7 +20,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import InferenceServerClient, InferenceServerException, InferInput
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from app.inference.client import Scores, Triton
+from app.inference.client import ClipInput, Scores, Triton
 from app.inference.transports import CUDA, SYSTEM
 from app.settings import CHECKOUT
 from app.shm import cuda_region
@@ -139,7 +139,7 @@ def test_app_sends_clips_by_reference_and_gets_their_scores(triton: InferenceSer
         offsets = await pool.acquire(3)
         for offset, clip in zip(offsets, clips, strict=True):
             pool.view(offset, SHAPE)[:] = clip
-        answers = await asyncio.gather(*(client.infer(MODEL, "1", offset, SHAPE) for offset in offsets))
+        answers = await asyncio.gather(*(client.infer(ClipInput(MODEL, "1", offset, SHAPE)) for offset in offsets))
         await client.close()
         pool.close()
         return answers
@@ -166,7 +166,7 @@ def test_app_falls_back_when_the_handle_cannot_be_opened(triton: InferenceServer
         pool.device.handle = bytes(64)
         client = Triton(address(triton), pool, "auto")
         await client.models()
-        answer = await client.infer(MODEL, "1", 0, SHAPE)
+        answer = await client.infer(ClipInput(MODEL, "1", 0, SHAPE))
         assert client.transports.refusals == {CUDA: 1}
         await client.close()
         pool.close()

@@ -20,6 +20,7 @@ from tritonclient.grpc import InferenceServerClient
 
 from app.metrics.definitions import FAMILIES
 from deploy.stack.ports import free_ports
+from deploy.stack.run_dir import programs
 from deploy.stack.stack import Stack
 from tests.support.films import panning, write_video
 from tests.support.series import series_names
@@ -151,8 +152,8 @@ def test_what_others_sent_is_escaped_and_cut(stack: Stack) -> None:
 
 
 def test_only_supervisor_writes_and_rotates_logs(stack: Stack) -> None:
-    programs = (CHECKOUT / "supervisor" / "programs").glob("*.conf")
-    told = {log for path in programs for log in re.findall(r"s/logs/([\w-]+\.log)$", path.read_text(), re.MULTILINE)}
+    started = [CHECKOUT / "supervisor" / path for path in programs(stack.settings).split()]
+    told = {log for path in started for log in re.findall(r"s/logs/([\w-]+\.log)$", path.read_text(), re.MULTILINE)}
     assert {path.name for path in (stack.run_dir / "logs").iterdir()} - {"supervisord.log"} == told
     for path in (CHECKOUT / "supervisor" / "programs").glob("*.conf"):
         text = path.read_text()

@@ -51,6 +51,14 @@ def classifies_through_shared_memory(stack, film) -> bool:
     return labels == {"pan_left"} and {answer["transport"] for answer in answers} == {"system_shared_memory"}
 
 
+def classifies_at_last(stack, film) -> bool:
+    """False as well where a worker of a killed nginx accepts the request and then ends."""
+    try:
+        return classifies_through_shared_memory(stack, film)
+    except httpx.TransportError:
+        return False
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_restarted_program_recovers(stack, film, program):
     before = pid_of(stack, program)
@@ -71,7 +79,7 @@ def test_killed_program_recovers(stack, film, program):
 
     until(lambda: pid_of(stack, program) not in (0, before), RECOVERY_S)
     until(lambda: ready(stack), RECOVERY_S)
-    until(lambda: classifies_through_shared_memory(stack, film), RECOVERY_S)
+    until(lambda: classifies_at_last(stack, film), RECOVERY_S)
 
 
 def test_workers_of_killed_nginx_do_not_keep_port(stack):

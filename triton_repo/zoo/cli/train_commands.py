@@ -52,7 +52,7 @@ Start = Callable[[str, int], Callable[[], None]]
     help="Share of the files that is held out to check the model.",
 )
 @click.option("--multi-label", is_flag=True, help="A file can have several labels: a sigmoid for each, no softmax.")
-@click.option("--finetune", is_flag=True, help="Train the backbone's last blocks too: better, and takes minutes.")
+@click.option("--finetune", is_flag=True, help="Train the backbone's last layers too; needs hundreds of files.")
 @click.option("--epochs", type=COUNT, default=5, show_default=True, help="Passes over the files with --finetune.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split and the training.")
 @click.option("--force", is_flag=True, help="Serve the new version even if it is worse than the version before.")

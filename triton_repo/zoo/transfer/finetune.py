@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from app.errors import ClipstackError
 from app.settings import Settings
 from triton_repo.zoo import ModelError
-from triton_repo.zoo.architectures.trained import last_layer
+from triton_repo.zoo.calibration import fit_temperature
 from triton_repo.zoo.export.spec import ServedNetwork
 from triton_repo.zoo.transfer.backbones import Backbone
 from triton_repo.zoo.transfer.decode import PROCESSES, clip_decoder
 from triton_repo.zoo.transfer.examples import Example
 from triton_repo.zoo.transfer.head import Head, class_loss
 
-BATCH_FRAMES = 64  # frames in one batch, pictures or those of several clips
-RATE, HEAD_RATE = 1e-4, 1e-3
+BATCH_CLIPS, BATCH_FRAMES = 16, 64  # at most, in one batch
+RATE = 1e-4
 TRAINED_SHARE = 0.5  # of the backbone's layers with weights, the last ones
 MAX_BYTES = 4 << 30  # of the decoded clips, which stay in memory
 
@@ -80,7 +80,7 @@ def finetune(
         start: Starts a task of so many steps, and returns what is called after each.
 
     Raises:
-        ModelError: The decoded clips do not fit into MAX_BYTES.
+        ModelError: The decoded clips do not fit into MAX_BYTES, or no file can be decoded any more.
     """
     _check_size(backbone, clips, len(train.examples) + len(validation.examples))
     advance = start("decoding", len(train.examples) + len(validation.examples))
@@ -90,9 +90,9 @@ def finetune(
     network = _with_head(backbone, head).to(device)
     served = ServedNetwork(replace(backbone.served, network=network)).eval().to(device)
     loss = class_loss(targets, multi_label).to(device)
-    optimiser = _optimiser(network)
-    size = max(1, BATCH_FRAMES // backbone.served.spec.frames)
-    before = best = _mean_loss(served, loss, held_inputs, held_targets, size, device)
+    optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], RATE)
+    size = min(BATCH_CLIPS, max(1, BATCH_FRAMES // backbone.served.spec.frames))
+    before = best = _calibrated_loss(served, loss, held_inputs, held_targets, size, device)
     kept, kept_epochs = copy.deepcopy(network.state_dict()), 0
     generator = torch.Generator().manual_seed(seed)
     advance = start("fine-tuning", epochs)
@@ -101,7 +101,7 @@ def finetune(
             optimiser.zero_grad(set_to_none=True)
             loss(served.logits(inputs[batch].to(device)), targets[batch].to(device)).backward()
             optimiser.step()
-        held = _mean_loss(served, loss, held_inputs, held_targets, size, device)
+        held = _calibrated_loss(served, loss, held_inputs, held_targets, size, device)
         if held < best:
             best, kept, kept_epochs = held, copy.deepcopy(network.state_dict()), epoch
         advance()
@@ -139,6 +139,8 @@ async def _decode(
                     inputs.append(result)
                     targets.append(np.repeat(side.targets[number : number + 1], len(result), axis=0))
                 advance()
+    if not inputs:
+        raise ModelError("none of the files can be read any more: they have changed or are gone. Start again.")
     return torch.from_numpy(np.concatenate(inputs)), torch.from_numpy(np.concatenate(targets))
 
 
@@ -152,20 +154,12 @@ def _with_head(backbone: Backbone, head: Head) -> nn.Module:
     return network
 
 
-def _optimiser(network: nn.Module) -> torch.optim.Optimizer:
-    head = list(last_layer(network).parameters())
-    own = {id(parameter) for parameter in head}
-    others = [parameter for parameter in network.parameters() if parameter.requires_grad and id(parameter) not in own]
-    groups = [{"params": others, "lr": RATE}, {"params": head, "lr": HEAD_RATE}]
-    return torch.optim.AdamW(groups, weight_decay=0.01)
-
-
 @torch.no_grad()
-def _mean_loss(
+def _calibrated_loss(
     served: ServedNetwork, loss: nn.Module, inputs: Tensor, targets: Tensor, size: int, device: torch.device
 ) -> float:
-    losses = [
-        float(loss(served.logits(inputs[rows].to(device)), targets[rows].to(device))) * len(rows)
-        for rows in torch.arange(len(inputs)).split(size)
-    ]
-    return sum(losses) / len(inputs)
+    """Return the loss at the best temperature: the last layer that is trained in the end will be calibrated, too."""
+    logits = torch.cat([served.logits(batch.to(device)).cpu() for batch in inputs.split(size)])
+    truths = targets.int() if isinstance(loss, nn.BCEWithLogitsLoss) else targets.argmax(dim=1)
+    temperature = fit_temperature(logits.numpy(), truths.numpy())
+    return float(loss((logits / temperature).to(device), targets.to(device)))

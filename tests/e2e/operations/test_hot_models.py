@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,8 +21,10 @@ from deploy.stack.stack import Stack
 from tests.support.checkpoints import labels_file, onnx_file
 from tests.support.films import texture
 from tests.support.movements import film_movement
+from tests.support.stack_state import pid_of
 from tests.support.stacks import until
 from triton_repo.zoo.cli.main import main
+from triton_repo.zoo.repository.server import running
 
 FOLLOWED_S = 15.0  # by every worker; two seconds on a machine at rest
 
@@ -213,3 +218,19 @@ def test_model_too_large_for_slot_leaves_service_ready(
 
     until(left_out, FOLLOWED_S)
     assert invoke("remove", "large").exit_code == 0
+
+
+def test_a_model_is_loaded_although_triton_dies(stack: Stack, add: Callable[..., Result]) -> None:
+    assert add("steady", 3).exit_code == 0
+    before = pid_of(stack, "triton")
+    with running(stack.settings, stack.settings.model_dir) as server:
+        assert server
+
+        def kill(name: str) -> None:
+            if pid_of(stack, "triton") == before:
+                os.kill(before, signal.SIGKILL)
+                until(lambda: pid_of(stack, "triton") != before, FOLLOWED_S)
+
+        replace(server, follow=kill).load("steady", 1)
+        assert server.client.is_model_ready("steady", "1")
+    assert pid_of(stack, "triton") not in (0, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 ANSWER_S = 5.0  # timeout of calls that load nothing
 LOAD_S = 300.0  # timeout of loading a model with all its versions on a busy machine
+RESTART_S = 60.0  # of a server that is restarted meanwhile
+POLL_S = 0.2
+UNAVAILABLE = "StatusCode.UNAVAILABLE"  # of a connection that is refused or breaks
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class TritonServer:
         """Reload the model and check the scores of `version` for a black clip.
 
         Triton starts the new instances beside the old ones and switches when all are ready. The old instances finish
-        their requests. If a new one cannot start, the old ones stay.
+        their requests. If a new one cannot start, the old ones stay. If the server dies meanwhile, this waits once for
+        its restart.
 
         Raises:
             ModelError: The model cannot be loaded or gives wrong scores.
@@ -48,11 +53,31 @@ class TritonServer:
         from tritonclient.utils import InferenceServerException
 
         try:
-            self.follow(name)
-            self.client.load_model(name, client_timeout=LOAD_S)
-            self._canary(name, version)
+            try:
+                self._load(name, version)
+            except InferenceServerException as error:
+                if error.status() != UNAVAILABLE or not self._is_back():
+                    raise
+                self._load(name, version)
         except InferenceServerException as error:
             raise ModelError(f"Triton cannot serve {name}, version {version}: {_reason(error)}") from error
+
+    def _load(self, name: str, version: int) -> None:
+        self.follow(name)
+        self.client.load_model(name, client_timeout=LOAD_S)
+        self._canary(name, version)
+
+    def _is_back(self) -> bool:
+        """Wait until the server is ready, for RESTART_S at most."""
+        from tritonclient.utils import InferenceServerException
+
+        deadline = time.monotonic() + RESTART_S
+        while time.monotonic() < deadline:
+            with suppress(InferenceServerException):
+                if self.client.is_server_ready(client_timeout=ANSWER_S):
+                    return True
+            time.sleep(POLL_S)
+        return False
 
     def unload(self, name: str) -> None:
         """Unload the model once it has answered its requests; raise ModelError if the server refuses."""

@@ -30,7 +30,7 @@ _SLACK_S = 1e-6  # tolerance for rounding
 
 @dataclass(frozen=True)
 class RateState:
-    """What a key's rate limit still allows.
+    """The state of a key's rate limit.
 
     Attributes:
         rate: Files per second.

@@ -24,7 +24,7 @@ _DIGITS = 3  # of a time in seconds
 
 
 class Entry(TypedDict):
-    """What a person says of one answer, or an unsure answer that nobody has looked at.
+    """An answer that a person confirmed or corrected, or an unsure answer that nobody has reviewed.
 
     `labels` are the right labels, empty while `state` is "unsure". `predicted` and `score` are the model's labels and
     the best score. The times are seconds, None for the whole file. `job` is the id of the job, None for an answer of
@@ -63,7 +63,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class ClipFacts:
-    """What is known of a file besides its content; `sha256` is "" if it has not been computed."""
+    """Metadata of a file that is kept; `sha256` is "" if it has not been computed."""
 
     owner: str
     name: str

@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What to download, or to write to an object store, and its bounds."""
+    """Request to download a URL, or to write to an object store, with its limits."""
 
     url: str
     limits: Limits

@@ -69,7 +69,7 @@ class ProbeResult(NamedTuple):
 
 
 class Fingerprint(NamedTuple):
-    """What the backend says of a model. A model of another backend has the defaults.
+    """Identity of a loaded model, as its backend reports it. A model of another backend has the defaults.
 
     Attributes:
         digest: Digest, in hex, of everything that determines the model's output.

@@ -56,7 +56,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to search for.
+    """A search for the windows most similar to an embedding.
 
     Attributes:
         embedding: float32 (size,), of length 1.

@@ -56,7 +56,7 @@ RUN = '#!/bin/sh\ncd "$(dirname "$0")" && exec "${PYTHON:-python3}" bench/gpu/%s
 
 
 class Content(NamedTuple):
-    """What a bundle holds besides the project.
+    """Contents of a bundle besides the project.
 
     Attributes:
         packages: Names of packages.

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a person said of one answer, or an unsure answer.
+    """An answer that a person confirmed or corrected, or an unsure answer.
 
     `state` is `unsure`, `confirmed` or `corrected`; `labels` are the right ones, empty while it is unsure. `start_s`
     and `end_s` are None for the whole file. `kind` is `video` or `image`. `answer` is the complete record.

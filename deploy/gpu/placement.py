@@ -132,7 +132,7 @@ def _place(config: ModelConfig, engine: str, gpu_placement: GpuPlacement) -> Non
 def _take_references(config: ModelConfig) -> None:
     """Let a request have a reference to a clip on a GPU instead of the clip (app/shm/cuda_region.py).
 
-    Triton's own GPU tensors stay off: its Python backend opens their memory anew for every request, and the model's
+    Triton's own GPU tensors stay off: its Python backend opens their memory again for every request, and the model's
     process ends when that fails.
     """
     from tritonclient.grpc.model_config_pb2 import TYPE_UINT8

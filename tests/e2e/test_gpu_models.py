@@ -35,10 +35,10 @@ def test_triton_serves_placed_model_by_torch_from_its_links(tmp_path: Path) -> N
     with running_triton(folder(tmp_path / "run"), tmp_path / "triton") as client:
         clips = example_clips(served, 3)
         scores = client.infer("video", inline(clips)).as_numpy("SCORES")
-        told = client.get_model_config("video").config
+        loaded = client.get_model_config("video").config
     np.testing.assert_allclose(scores, wanted(served, clips), atol=1e-4)
-    assert (told.instance_group[0].count, told.max_batch_size) == (2, 16)
-    assert [tensor.name for tensor in told.input if tensor.optional] == ["CLIP", "GPU_CLIP"]
+    assert (loaded.instance_group[0].count, loaded.max_batch_size) == (2, 16)
+    assert [tensor.name for tensor in loaded.input if tensor.optional] == ["CLIP", "GPU_CLIP"]
 
 
 def test_gpu_model_is_refused_without_a_gpu(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def _torch_sum(device: str) -> float:
 
 
 def _turn(film: Path, device: str) -> dict[str, Any]:
-    """Open the film anew and read a clip; each opening asks for the primary context again."""
+    """Open the film again and read a clip; each opening asks for the primary context again."""
     from bench.gpu.decode_readers import ways
 
     name, way = [(name, way) for name, way in ways(film, device) if name.startswith("PyAV") and name != "PyAV, CPU"][0]

@@ -20,7 +20,7 @@ class Report:
         self._began = time.monotonic()
 
     def add(self, name: str, value: Any) -> None:
-        """Add one result, print it, and write the file anew."""
+        """Add one result, print it, and rewrite the file."""
         self.results[name] = value
         print(f"{time.monotonic() - self._began:6.1f} s  {name}: {json.dumps(value)[:600]}", flush=True)
         temporary = self._path.with_suffix(".part")

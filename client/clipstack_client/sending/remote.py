@@ -32,7 +32,7 @@ def url_name(url: str) -> str:
 
 
 class RemoteFile(io.RawIOBase):
-    """File at a URL, read from its start to its end; `seek(0)` downloads it anew if its length is known.
+    """File at a URL, read from its start to its end; `seek(0)` downloads it again if its length is known.
 
     The server gets no key and no header of the service. httpx sends a password in the URL to its host alone. All
     methods but `read` and the constructor return at once.
@@ -94,7 +94,7 @@ class RemoteFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Return the length for the end; go back to the start, where the next read sends the request anew."""
+        """Return the length for the end; go back to the start, where the next read repeats the request."""
         if whence == io.SEEK_END and offset == 0 and self.length is not None:
             return self.length
         if (offset, whence) != (0, io.SEEK_SET):

@@ -153,8 +153,10 @@ def test_what_others_sent_is_escaped_and_cut(stack: Stack) -> None:
 
 def test_only_supervisor_writes_and_rotates_logs(stack: Stack) -> None:
     started = [CHECKOUT / "supervisor" / path for path in programs(stack.settings).split()]
-    told = {log for path in started for log in re.findall(r"s/logs/([\w-]+\.log)$", path.read_text(), re.MULTILINE)}
-    assert {path.name for path in (stack.run_dir / "logs").iterdir()} - {"supervisord.log"} == told
+    configured = {
+        log for path in started for log in re.findall(r"s/logs/([\w-]+\.log)$", path.read_text(), re.MULTILINE)
+    }
+    assert {path.name for path in (stack.run_dir / "logs").iterdir()} - {"supervisord.log"} == configured
     for path in (CHECKOUT / "supervisor" / "programs").glob("*.conf"):
         text = path.read_text()
         assert text.count("_logfile=") == text.count("_logfile_maxbytes=") == text.count("_logfile_backups=") > 0

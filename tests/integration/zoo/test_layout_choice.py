@@ -27,7 +27,7 @@ KEY = {"gpu": "H100", "torch": "2.13"}
 
 
 class FakeRecorder:
-    """Records nothing: every run calculates anew."""
+    """Records nothing: every run calculates again."""
 
     recorded: list[int] = []
 

@@ -48,7 +48,8 @@ test:  ## install what is missing, run all tests but nightly ones: two files at 
 	$(PYTEST) -m "not alone" -n 2 || $(PYTEST) -m "not alone" --last-failed
 	$(PYTEST) -m alone tests/e2e || $(PYTEST) -m alone tests/e2e --last-failed
 	@echo "not run, see make test-nightly: faults, fuzzing, soak, the GPU bench, every command of every page of docs,"
-	@echo "the client under other Pythons, large X3D and ResNet sizes, bf16 of fitted networks, repeated kills"
+	@echo "the client under other Pythons, large X3D and ResNet sizes, bf16 of fitted networks, repeated kills, models that"
+	@echo "hang for long, training again on corrections, containers that die, are scaled or get other models"
 
 test-unit:  ## only tests that start nothing: seconds
 	@deploy/setup test
@@ -56,9 +57,8 @@ test-unit:  ## only tests that start nothing: seconds
 
 test-nightly:  ## the long ones: commands of all pages, the GPU bench on the CPU, every Python, then faults, fuzz and soak: two hours
 	@deploy/setup test fuzz
-	$(PYTEST) tests/nightly --ignore=tests/nightly/faults; status=$$?; \
+	$(PYTEST) tests/nightly --ignore=tests/nightly/faults --repeats 10; status=$$?; \
 		$(PYTEST) tests/e2e/operations/test_job_kills.py tests/e2e/operations/test_hot_models.py --repeats 9 || status=1; \
-		$(PYTEST) tests/e2e/operations/test_webhook_kills.py --repeats 10 || status=1; \
 		$(MAKE) --keep-going faults fuzz soak && exit $$status
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none

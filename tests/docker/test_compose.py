@@ -1,14 +1,9 @@
-"""`docker compose up` on a real engine: the images, the answers, what each container may do, what it survives."""
+"""`docker compose up` on a real engine: the images, the answers, what each container may do."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
-import socket
-import threading
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -16,19 +11,13 @@ import pytest
 
 from app.settings import CPUS_OF_WORKER, available_cpus
 from deploy.stack.stack import Stack
-from tests.docker.conftest import Compose, command
-from tests.support.movements import film_movement
+from tests.support.docker_compose import Compose, command
 from tests.support.stacks import until
 
 RECOVERY_S = 90.0
 pytestmark = pytest.mark.timeout(1800)  # the first test builds the images
 
 PARTS = ("web", "triton", "memory")
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return film_movement(tmp_path_factory.mktemp("film") / "film.mp4", "pan_left").read_bytes()
 
 
 def layers(image: str) -> int:
@@ -58,9 +47,9 @@ def test_images_hold_no_tools_to_build_with(images: float, image: str) -> None:
     command("docker", "run", "--rm", "--network", "none", image, "sh", "-c", script)
 
 
-def test_answer_is_that_of_stack_without_containers(service: Compose, stack: Stack, film: bytes) -> None:
-    answer = service.classify(film).json()
-    alone = httpx.post(f"{stack.url}/v1/classify", content=film, timeout=60).json()
+def test_answer_is_that_of_stack_without_containers(service: Compose, stack: Stack, pan_left: bytes) -> None:
+    answer = service.classify(pan_left).json()
+    alone = httpx.post(f"{stack.url}/v1/classify", content=pan_left, timeout=60).json()
     assert answer["predictions"][0]["label"] == alone["predictions"][0]["label"] == "pan_left"
     assert answer["predictions"][0]["score"] == pytest.approx(alone["predictions"][0]["score"], abs=1e-4)
     assert (answer["transport"], answer["clips"]) == ("system_shared_memory", alone["clips"])
@@ -113,108 +102,13 @@ def test_health_is_asked_of_the_real_thing(service: Compose) -> None:
         assert said in service.inspect(part)["State"]["Health"]["Log"][-1]["Output"]
 
 
-def _programs(service: Compose, part: str) -> dict[str, str]:
-    """What `supervisorctl status` says of each program."""
-    lines = service("exec", "-T", part, "supervisorctl", "status", check=False).splitlines()
-    return {name: state for name, state, *_ in (line.split() for line in lines)}
-
-
-def test_supervisorctl_works_in_each_container(service: Compose, film: bytes) -> None:
-    for part, programs in (("web", ("nginx", "web", "jobs", "watchdog")), ("triton", ("triton", "watchdog"))):
-        until(lambda part=part, programs=programs: _programs(service, part) == dict.fromkeys(programs, "RUNNING"), 20)
-        for name in programs:
-            assert f"{name}: started" in service("exec", "-T", part, "supervisorctl", "restart", name)
-    service.wait_until_ready(RECOVERY_S)
-    assert service.classify(film).status_code == 200
-
-
-def test_killed_model_process_in_container_answers_again(service: Compose, film: bytes) -> None:
-    script = """if 1:
-        import os, signal, sys
-        from deploy.watchdog import backend_processes
-        for stub in backend_processes.of_server(int(sys.argv[1])):
-            if stub.model == "camera_motion@1":
-                os.kill(stub.pid, signal.SIGKILL)
-    """
-    triton = service("exec", "-T", "triton", "supervisorctl", "pid", "triton").strip()
-    service("exec", "-T", "triton", "python", "-c", script, triton)
-    until(lambda: service("exec", "-T", "triton", "supervisorctl", "pid", "triton").strip() not in ("0", triton), 30)
-    service.wait_until_ready(RECOVERY_S)
-    assert service.classify(film).json()["predictions"][0]["label"] == "pan_left"
-
-
-def test_programs_log_where_docker_keeps_it(service: Compose, film: bytes) -> None:
-    request_id = service.classify(film).headers["X-Request-Id"]
+def test_programs_log_where_docker_keeps_it(service: Compose, pan_left: bytes) -> None:
+    request_id = service.classify(pan_left).headers["X-Request-Id"]
     until(lambda: request_id in service("logs", "--tail", "50", "web"), 20)
 
 
-def by_reference(service: Compose, film: bytes) -> bool:
-    answer = service.classify(film)
-    return answer.status_code == 200 and answer.json()["transport"] == "system_shared_memory"
-
-
-def test_every_request_is_answered_while_triton_is_restarted(service: Compose, film: bytes) -> None:
-    restart = threading.Thread(target=service, args=("restart", "triton"))
-    begun = threading.Event()
-
-    def ask(number: int) -> httpx.Response:
-        if number == 40:
-            restart.start()
-            begun.set()
-        return service.classify(film)
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(ask, range(200)))
-    assert begun.is_set()
-    restart.join()
-    assert {answer.status_code for answer in answers} <= {200, 503}
-    assert all(answer.headers.get("Retry-After") for answer in answers if answer.status_code == 503)
-    until(lambda: by_reference(service, film), RECOVERY_S)
-    print(f"while Triton was restarted: {dict(Counter(answer.status_code for answer in answers))}")
-
-
-@pytest.mark.parametrize("part", ["triton", "web"])
-def test_a_container_that_dies_comes_back_by_itself(service: Compose, film: bytes, part: str) -> None:
-    before = service.inspect(part)
-    # Supervisor itself, and with it, by way of Docker's init, the container
-    service("exec", "-T", part, "sh", "-c", 'kill -9 "$(cat $CLIPSTACK_RUN_DIR/supervisord.pid)"', check=False)
-    until(lambda: service.inspect(part)["RestartCount"] > before["RestartCount"], RECOVERY_S)
-    until(lambda: _answered(service, film), RECOVERY_S)
-
-
-def _answered(service: Compose, film: bytes) -> bool:
-    try:
-        return by_reference(service, film)
-    except httpx.HTTPError:
-        return False
-
-
-def test_a_stop_waits_for_an_upload_under_way(service: Compose, film: bytes) -> None:
-    host, port = service.url.removeprefix("http://").split(":")
-    head = (
-        f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(film)}\r\nExpect: 100-continue\r\n\r\n"
-    )
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        connection.sendall(head.encode())
-        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # nginx has begun with it
-        stop = threading.Thread(target=service, args=("stop", "web"))
-        stop.start()
-        # Supervisor says so, or that it is shutting down and says nothing more
-        until(
-            lambda: "RUNNING" not in service("exec", "-T", "web", "supervisorctl", "status", "nginx", check=False), 20
-        )
-        connection.sendall(film)
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        assert answer.status == 200
-        assert json.loads(answer.read())["predictions"][0]["label"] == "pan_left"
-    stop.join()
-    service("start", "web")
-    service.wait_until_ready(RECOVERY_S)
-
-
-def test_no_shared_memory_or_uploads_remain(service: Compose, film: bytes) -> None:
-    service.classify(film)
+def test_no_shared_memory_or_uploads_remain(service: Compose, pan_left: bytes) -> None:
+    service.classify(pan_left)
     until(lambda: service("exec", "-T", "web", "ls", "/run/clipstack/uploads") == "", 20)
     regions = service("exec", "-T", "memory", "sh", "-c", "ls /dev/shm | grep ^clipstack-").split()
     workers = math.ceil(available_cpus() / CPUS_OF_WORKER)

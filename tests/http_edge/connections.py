@@ -60,7 +60,7 @@ def _one_answer(connection: socket.socket, bodiless: bool = False) -> bytes:
     with contextlib.suppress(ConnectionError):
         while not is_complete(received) and (part := connection.recv(65536)):
             received += part
-            if received.endswith(b"\r\n\r\n") and (bodiless or received.startswith(b"HTTP/1.1 304")):
+            if received.endswith(b"\r\n\r\n") and (bodiless or received.startswith((b"HTTP/1.1 204", b"HTTP/1.1 304"))):
                 break
     return received
 

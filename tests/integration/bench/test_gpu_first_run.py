@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,6 @@ from bench.gpu.first import ipc
 from bench.gpu.first.report import Report
 from bench.gpu.first_run import CALLS, Call, Step
 from tests.support.cuda_driver import fake_library
-
-
-def first(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(CHECKOUT / "bench" / "gpu" / "first_run.py"), *words]
-    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
 
 
 def results(output: Path, call: str) -> dict[str, Any]:
@@ -102,25 +94,3 @@ def test_machine_without_gpu_says_so_in_the_results(tmp_path: Path) -> None:
     with report.part("step"):
         ipc.run(report, dry_run=False)
     assert "no memory can be exported" in report.results["same namespaces"]["error"]
-
-
-@pytest.mark.parametrize(("call", "step"), [("layouts", "layouts"), ("decoding", "nvdec")])
-def test_dry_run_ends_with_figures(tmp_path: Path, call: str, step: str) -> None:
-    environment = {
-        "IPC_PROBE_RUNTIME": "tests.support.cuda_fake:FakeCuda",
-        "IPC_PROBE_LIBRARY": str(fake_library(tmp_path)),
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = first(call, "--output", str(tmp_path / "out"), "--dry-run", **environment)
-    found = results(tmp_path / "out", call)["steps"]
-    log = (tmp_path / "out" / f"{call}.log").read_text()
-    assert found["facts"]["status"] == found[step]["status"] == "ok", log
-    assert found["facts"]["results"]["torch"]["available"] is False
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{call}.json", f"{call}.log"]
-    figures = found[step]["results"]
-    if call == "layouts":
-        for layout in ("channels_last", "depthwise", "products", "contiguous"):
-            assert figures[layout]["largest_difference"] < 0.1 and figures[layout]["batch_2"]["ms"] > 0
-    else:
-        assert figures["short"]["PyAV, as for NVDEC, CPU"]["good"] and len(figures["turns"]) == 3
-    assert done.returncode in (0, 1)  # namespaces of their own may be forbidden here

@@ -45,7 +45,7 @@ NOT_HERE = {
     ("docs/docker.md", "docker"): "needs a second machine; tests/e2e/test_triton_access.py tries its key",
     ("docs/docker.md", "install"): "the same",
     ("docs/docker.md", ".venv/bin/clipstack-models add"): "a package index",
-    ("docs/docker.md", "tar"): "tests/docker/test_models.py imports a model so",
+    ("docs/docker.md", "tar"): "tests/nightly/docker/test_models.py imports a model so",
     ("docs/docker.md", "CLIPSTACK_TRITON_ADDRESS"): "the same",
     ("docs/feedback.md", ""): "needs a stack that keeps feedback: tests/e2e/test_feedback.py",
     ("docs/fetch.md", ""): "needs another server; tests/e2e/fetch",

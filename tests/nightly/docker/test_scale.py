@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.conftest import UP_S, Compose, command, leftovers
+from tests.support.docker_compose import UP_S, Compose, command, leftovers
 from tests.support.movements import film_movement
 from tests.support.stacks import until
 

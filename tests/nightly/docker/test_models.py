@@ -7,7 +7,7 @@ import subprocess
 import httpx
 import pytest
 
-from tests.docker.conftest import CHECKOUT, UP_S, Compose, command
+from tests.support.docker_compose import CHECKOUT, UP_S, Compose, command
 from tests.support.photographs import photograph_file
 from tests.support.stacks import until
 from triton_repo.zoo.repository.names import BUILT_IN

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from clipstack_client import Client
-from tests.docker.conftest import UP_S, Compose, command, leftovers
+from tests.support.docker_compose import UP_S, Compose, command, leftovers
 from tests.support.movements import film_movement
 from tests.support.stacks import until
 
@@ -82,4 +82,4 @@ def test_job_is_sent_in_chunks(compose: Compose, folder: Path) -> None:
     with Client(compose.url, resumable_bytes=1) as client:
         job = client.timeline(folder / "film.mp4")
     assert job.timeline and job.timeline.segments[0].label == "pan_left"
-    assert '"method":"PATCH","path":"/v1/uploads/' in compose("logs", "--no-log-prefix", "web")
+    until(lambda: '"method":"PATCH","path":"/v1/uploads/' in compose("logs", "--no-log-prefix", "web"), 20)

@@ -1,122 +1,30 @@
 """The table of all settings: name, type, default, parser and help, each declared once."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app import fetch_rules
+from app.settings_parsers import (
+    absolute_path,
+    between,
+    fraction,
+    host_list,
+    host_port,
+    http_url,
+    network_list,
+    one_of,
+    optional_path,
+    origin_list,
+    receiver_list,
+    redis_url,
+    source_list,
+    tcp_port,
+)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "CLIPSTACK_"
 SAMPLINGS = ("exact", "auto", "keyframe")
-
-# Parsers: each raises ValueError for an invalid text
-
-
-def _between(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError(f"must be a whole number between {low} and {high}") from None
-        if not low <= value <= high:
-            raise ValueError(f"must be between {low} and {high}")
-        return value
-
-    return parse
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return text
-
-    return parse
-
-
-def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
-
-
-def _file(text: str) -> str:
-    return str(_path(text))
-
-
-def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise ValueError("must be host:port, such as triton:8001")
-    return text
-
-
-def _networks(text: str) -> str:
-    for part in text.split(","):
-        ip_network(part.strip())
-    return ",".join(part.strip() for part in text.split(","))
-
-
-_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*(:\d{1,5})?|\[[0-9a-f:.]+\](:\d{1,5})?")
-
-
-def _hosts(text: str) -> str:
-    names = [part.strip().lower().removesuffix(".") for part in text.split(",") if part.strip()]
-    for name in names:
-        if not _HOST.fullmatch(name):
-            raise ValueError(f"{name} is not a host name: write clips.example.com, *.example.com or [::1], not a URL")
-    return ",".join(names)
-
-
-def _receivers(text: str) -> str:
-    if fetch_rules.parse(text).buckets:
-        raise ValueError("webhooks go to hosts, such as hooks.example.com, and not to buckets")
-    return text
-
-
-_ORIGIN = re.compile(rf"https?://({_HOST.pattern})")
-
-
-def _origins(text: str) -> str:
-    origins = [part.strip().lower() for part in text.split(",") if part.strip()]
-    for origin in origins:
-        if origin == "*":
-            raise ValueError("* would let every web page use this service: list each origin, separated by commas")
-        if "*" in origin or not _ORIGIN.fullmatch(origin):
-            raise ValueError(f"{origin} is not an origin: write https://app.example.com, without a path or *")
-    return ",".join(re.sub("^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in origins)
-
-
-def _fetch(text: str) -> str:
-    fetch_rules.parse(text)
-    return ",".join(filter(None, map(str.strip, text.split(","))))
-
-
-def _redis_url(text: str) -> str:
-    if not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must begin with redis://, rediss:// or unix://")
-    return text
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ValueError("must be a number between 0 and 1")
-    return value
-
-
-def _http_url(text: str) -> str:
-    if not re.fullmatch(rf"https?://{_HOST.pattern}(/[!-~]*)?", text):
-        raise ValueError("must be a URL, such as http://127.0.0.1:4318")
-    return text
-
-
-_port = _between(1, 65535)
 
 
 def setting(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
@@ -129,7 +37,7 @@ class SettingsTable:
     """The values of all settings; the environment variable CLIPSTACK_<NAME> sets each."""
 
     host: str = setting("127.0.0.1", str, "Address nginx listens on.")
-    port: int = setting(8080, _port, "Port nginx listens on.")
+    port: int = setting(8080, tcp_port, "Port nginx listens on.")
     published: str = setting(
         "",
         str,
@@ -137,189 +45,197 @@ class SettingsTable:
     )
     keys: str = setting(
         "auto",
-        _one_of("auto", "required", "off"),
+        one_of("auto", "required", "off"),
         "Whether requests need a key (docs/access.md); `auto`: when other machines can reach the service.",
     )
     allowed_hosts: str = setting(
         "",
-        _hosts,
+        host_list,
         "Further host names of this service, separated by commas; `*.example.com`: all subdomains (docs/access.md).",
     )
     origins: str = setting(
         "",
-        _origins,
+        origin_list,
         "Origins whose web pages may call the API (CORS), such as `https://app.example.com`, separated by commas.",
     )
-    tls_cert: str = setting("", _file, "Certificate with its chain, PEM: nginx then speaks TLS; (none): plain HTTP.")
-    tls_key: str = setting("", _file, "Private key of that certificate, PEM, without a passphrase.")
+    tls_cert: str = setting(
+        "", optional_path, "Certificate with its chain, PEM: nginx then speaks TLS; (none): plain HTTP."
+    )
+    tls_key: str = setting("", optional_path, "Private key of that certificate, PEM, without a passphrase.")
     user: str = setting("", str, "When started as root: the user that nginx's workers, web and Triton run as.")
-    run_dir: Path = setting(CHECKOUT / ".runtime" / "run", _path, "Folder of sockets, logs, uploads and pid files.")
-    data_dir: Path = setting("", _path, "Folder of uploads, jobs and cached results; (none): `data` in the run folder.")
-    model_dir: Path = setting(CHECKOUT / "triton_repo" / "models", _path, "Triton's model repository.")
+    run_dir: Path = setting(
+        CHECKOUT / ".runtime" / "run", absolute_path, "Folder of sockets, logs, uploads and pid files."
+    )
+    data_dir: Path = setting(
+        "", absolute_path, "Folder of uploads, jobs and cached results; (none): `data` in the run folder."
+    )
+    model_dir: Path = setting(CHECKOUT / "triton_repo" / "models", absolute_path, "Triton's model repository.")
     model: str = setting("camera_motion", str, "Model used when a request names none.")
     picture_model: str = setting("objects", str, "The same for pictures, unless `CLIPSTACK_MODEL` takes pictures.")
-    max_upload_mb: int = setting(1024, _between(1, 1 << 20), "Largest upload, MiB.")
+    max_upload_mb: int = setting(1024, between(1, 1 << 20), "Largest upload, MiB.")
     max_uploads: int = setting(
         256,
-        _between(1, 1 << 16),
+        between(1, 1 << 16),
         "Concurrent uploads of one address where no keys are required; one more is answered 429.",
     )
     min_free_mb: int = setting(
         512,
-        _between(0, 1 << 20),
+        between(0, 1 << 20),
         "Free MiB to keep on the disks of uploads and data, at most 5 % of a disk; below: 503 storage_full.",
     )
     fetch: str = setting(
         "",
-        _fetch,
+        source_list,
         "Hosts and buckets that files may be downloaded from, separated by commas: `media.example.com`, "
         "`s3://bucket/folder` (docs/fetch.md); (none): no downloads.",
     )
     fetch_user: str = setting("proxy", str, "When started as root: the user that the program for downloads runs as.")
-    fetch_timeout_s: int = setting(60, _between(1, 3600), "Longest download for /v1/classify, seconds; then 422.")
-    fetch_job_timeout_s: int = setting(1800, _between(1, 86400), "Longest download of a job's video, seconds.")
-    log_level: str = setting("info", _one_of("debug", "info", "warning", "error"), "Least severe log line written.")
+    fetch_timeout_s: int = setting(60, between(1, 3600), "Longest download for /v1/classify, seconds; then 422.")
+    fetch_job_timeout_s: int = setting(1800, between(1, 86400), "Longest download of a job's video, seconds.")
+    log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "Least severe log line written.")
     log_format: str = setting(
-        "auto", _one_of("auto", "json", "text"), "Format of log lines; `auto`: text on a terminal and JSON elsewhere."
+        "auto", one_of("auto", "json", "text"), "Format of log lines; `auto`: text on a terminal and JSON elsewhere."
     )
     monitors: str = setting(
         "127.0.0.1,::1",
-        _networks,
+        network_list,
         "Addresses and networks that may read /metrics and /status, separated by commas (docs/monitoring.md).",
     )
-    web_workers: int = setting(0, _between(0, 256), "Gunicorn worker processes; 0: one for every four CPUs.")
+    web_workers: int = setting(0, between(0, 256), "Gunicorn worker processes; 0: one for every four CPUs.")
     max_open_uploads: int = setting(
         64,
-        _between(1, 10_000),
+        between(1, 10_000),
         "Unfinished resumable uploads of one key, or of all clients where no keys are required.",
     )
-    open_uploads_gb: int = setting(20, _between(1, 1 << 20), "GiB of the same uploads, counted by their whole length.")
+    open_uploads_gb: int = setting(20, between(1, 1 << 20), "GiB of the same uploads, counted by their whole length.")
     upload_hours: int = setting(
-        24, _between(1, 8760), "Hours after its last byte for which an unfinished or unused resumable upload is kept."
+        24, between(1, 8760), "Hours after its last byte for which an unfinished or unused resumable upload is kept."
     )
     max_transfers: int = setting(
         12,
-        _between(1, 256),
+        between(1, 256),
         "Bodies of resumable uploads that one web worker receives at once; one more is answered 503.",
     )
     web_threads: int = setting(
-        64, _between(1, 1024), "Requests that one worker holds at the same time, waiting ones included."
+        64, between(1, 1024), "Requests that one worker holds at the same time, waiting ones included."
     )
     max_inflight: int = setting(
-        16, _between(1, 256), "Most requests that one worker processes at once; it adapts the limit below that."
+        16, between(1, 256), "Most requests that one worker processes at once; it adapts the limit below that."
     )
-    max_queue: int = setting(24, _between(0, 1024), "Most requests that wait in one worker; one more is answered 503.")
-    queue_timeout_s: int = setting(20, _between(1, 3600), "Longest wait in the queue or for slots, seconds; then 503.")
-    deadline_s: int = setting(30, _between(1, 3600), "Deadline of a request without X-Deadline-Ms, seconds; then 504.")
+    max_queue: int = setting(24, between(0, 1024), "Most requests that wait in one worker; one more is answered 503.")
+    queue_timeout_s: int = setting(20, between(1, 3600), "Longest wait in the queue or for slots, seconds; then 503.")
+    deadline_s: int = setting(30, between(1, 3600), "Deadline of a request without X-Deadline-Ms, seconds; then 504.")
     decoders: int = setting(
-        0, _between(0, 64), "Decoder processes of one worker; 0: as many as CPUs for each worker, at least 2."
+        0, between(0, 64), "Decoder processes of one worker; 0: as many as CPUs for each worker, at least 2."
     )
     decoder_device: str = setting(
         "cpu",
-        _one_of("cpu", "cuda"),
+        one_of("cpu", "cuda"),
         "Where videos are decoded for models on a GPU: `cuda` keeps their frames there (docs/gpu.md); not for jobs.",
     )
-    decode_timeout_s: int = setting(20, _between(1, 3600), "Longest probing and decoding of a file, seconds; then 422.")
+    decode_timeout_s: int = setting(20, between(1, 3600), "Longest probing and decoding of a file, seconds; then 422.")
     sandbox: str = setting(
         "best",
-        _one_of("best", "required", "off"),
+        one_of("best", "required", "off"),
         "Sandbox layers of decoders: all available ones, all or no start, or only limits of memory, time and files.",
     )
     max_pixels: int = setting(
         36_000_000,
-        _between(1, 1 << 31),
+        between(1, 1 << 31),
         "Most pixels of one frame or picture; JPEG may have 8 times as many, HEIC and AVIF 1.5 times.",
     )
-    max_frames: int = setting(2_000_000, _between(1, 1 << 31), "Most frames of one video.")
-    max_duration_s: int = setting(4 * 3600, _between(1, 1 << 31), "Longest video, seconds.")
+    max_frames: int = setting(2_000_000, between(1, 1 << 31), "Most frames of one video.")
+    max_duration_s: int = setting(4 * 3600, between(1, 1 << 31), "Longest video, seconds.")
     sampling: str = setting(
         "exact",
-        _one_of(*SAMPLINGS),
+        one_of(*SAMPLINGS),
         "Default start of clips: `exact`, `auto` (a near key frame) or the nearest `keyframe` (docs/sampling.md).",
     )
-    max_clips: int = setting(8, _between(1, 64), "Most clips of one request.")
-    slots: int = setting(16, _between(1, 1024), "Slots of one worker's shared-memory region; each holds one clip.")
-    slot_mb: int = setting(5, _between(1, 1024), "Size of a slot, MiB: the largest clip of any model must fit.")
+    max_clips: int = setting(8, between(1, 64), "Most clips of one request.")
+    slots: int = setting(16, between(1, 1024), "Slots of one worker's shared-memory region; each holds one clip.")
+    slot_mb: int = setting(5, between(1, 1024), "Size of a slot, MiB: the largest clip of any model must fit.")
     transport: str = setting(
         "auto",
-        _one_of("auto", "cuda", "shm", "inline"),
+        one_of("auto", "cuda", "shm", "inline"),
         "How clips reach Triton: shared GPU memory, shared host memory, inline in gRPC messages; `auto`: the best one.",
     )
     queue: str = setting(
-        "", _redis_url, "Job queue: `redis://host:6379/0`, or (none) for a SQLite file in the data folder."
+        "", redis_url, "Job queue: `redis://host:6379/0`, or (none) for a SQLite file in the data folder."
     )
-    job_workers: int = setting(1, _between(1, 64), "Jobs that the job worker runs at the same time.")
-    max_jobs: int = setting(100, _between(1, 100000), "Most jobs that wait or run; one more is answered 503.")
-    max_windows: int = setting(100_000, _between(1, 1 << 24), "Most windows of one timeline.")
+    job_workers: int = setting(1, between(1, 64), "Jobs that the job worker runs at the same time.")
+    max_jobs: int = setting(100, between(1, 100000), "Most jobs that wait or run; one more is answered 503.")
+    max_windows: int = setting(100_000, between(1, 1 << 24), "Most windows of one timeline.")
     job_patience_s: int = setting(
-        600, _between(1, 86400), "Longest Triton outage that a job waits for, seconds; then it fails."
+        600, between(1, 86400), "Longest Triton outage that a job waits for, seconds; then it fails."
     )
-    job_days: int = setting(7, _between(1, 3650), "Days for which a finished job and its video are kept.")
+    job_days: int = setting(7, between(1, 3650), "Days for which a finished job and its video are kept.")
     job_gb: int = setting(
-        20, _between(1, 1 << 20), "GiB of jobs and their videos; beyond it the oldest finished jobs are removed."
+        20, between(1, 1 << 20), "GiB of jobs and their videos; beyond it the oldest finished jobs are removed."
     )
     max_kept_jobs: int = setting(
         10_000,
-        _between(1, 1000000),
+        between(1, 1000000),
         "Finished jobs kept per key, or of all clients where no keys are required; beyond it the oldest are removed.",
     )
-    max_watchers: int = setting(8, _between(0, 512), "Event streams of jobs that one web worker serves at once.")
+    max_watchers: int = setting(8, between(0, 512), "Event streams of jobs that one web worker serves at once.")
     webhooks: str = setting(
         "",
-        _receivers,
+        receiver_list,
         "Hosts that jobs may send webhooks to, separated by commas (docs/webhooks.md); (none): webhooks are off.",
     )
     webhook_secret_file: str = setting(
-        "", _file, "Secrets that sign webhooks, one `whsec_...` per line; (none): `webhooks/secret` in the data folder."
+        "",
+        optional_path,
+        "Secrets that sign webhooks, one `whsec_...` per line; (none): `webhooks/secret` in the data folder.",
     )
     otel_endpoint: str = setting(
         "",
-        _http_url,
+        http_url,
         "OTLP collector for traces, such as `http://127.0.0.1:4318` (docs/tracing.md); (none): traces are off.",
     )
-    results_mb: int = setting(256, _between(0, 1 << 20), "Size of the result cache, MiB; 0 turns it off.")
+    results_mb: int = setting(256, between(0, 1 << 20), "Size of the result cache, MiB; 0 turns it off.")
     feedback: str = setting(
         "off",
-        _one_of("off", "on"),
+        one_of("off", "on"),
         "Whether corrections of answers, and unsure answers, are kept with their files (docs/feedback.md).",
     )
     feedback_gb: int = setting(
-        10, _between(1, 1 << 20), "GiB of files kept for feedback; a correction then displaces unsure answers."
+        10, between(1, 1 << 20), "GiB of files kept for feedback; a correction then displaces unsure answers."
     )
     max_feedback: int = setting(
-        10_000, _between(1, 1000000), "Most corrections and confirmations kept; one key may have half of them."
+        10_000, between(1, 1000000), "Most corrections and confirmations kept; one key may have half of them."
     )
     unsure_below: float = setting(
-        0.5, _share, "Answers whose best score is below this are kept as unsure, if feedback is on; 0: none."
+        0.5, fraction, "Answers whose best score is below this are kept as unsure, if feedback is on; 0: none."
     )
     max_unsure: int = setting(
-        200, _between(0, 1000000), "Most unsure answers kept, for `CLIPSTACK_JOB_DAYS` days; one key may have half."
+        200, between(0, 1000000), "Most unsure answers kept, for `CLIPSTACK_JOB_DAYS` days; one key may have half."
     )
     search_mb: int = setting(
         256,
-        _between(1, 1 << 16),
+        between(1, 1 << 16),
         "Memory of one web worker for searches, MiB, about 2,000 windows each; beyond it only the newest jobs count.",
     )
     triton_address: str = setting(
         "",
-        _address,
+        host_port,
         "Triton's gRPC address, `host:port`, in containers or on another machine; (none): a socket in the run folder.",
     )
     triton_key_file: str = setting(
-        "", _file, "Key of a Triton with a TCP address; (none): `sockets/key` in the run folder."
+        "", optional_path, "Key of a Triton with a TCP address; (none): `sockets/key` in the run folder."
     )
     triton_metrics_port: int = setting(
         0,
-        _between(0, 65535),
+        between(0, 65535),
         "TCP port of Triton's metrics, beside its gRPC address or on loopback; 0: only a socket in the run folder.",
     )
-    max_processes_per_gpu: int = setting(1, _between(1, 16), "Instances of each model on each GPU.")
-    gpu_precision: str = setting("bf16", _one_of("bf16", "f16", "f32"), "Precision of models on a GPU.")
-    gpu_batch: int = setting(16, _between(1, 128), "Largest batch of a model on a GPU, clips.")
-    infer_timeout_s: int = setting(20, _between(1, 3600), "Longest inference of one request, seconds; then 503.")
+    max_processes_per_gpu: int = setting(1, between(1, 16), "Instances of each model on each GPU.")
+    gpu_precision: str = setting("bf16", one_of("bf16", "f16", "f32"), "Precision of models on a GPU.")
+    gpu_batch: int = setting(16, between(1, 128), "Largest batch of a model on a GPU, clips.")
+    infer_timeout_s: int = setting(20, between(1, 3600), "Longest inference of one request, seconds; then 503.")
     restart_patience_s: int = setting(
         10,
-        _between(0, 60),
+        between(0, 60),
         "How long requests retry while Triton restarts, seconds from the start of the outage; then 503 within 2 s.",
     )
 

@@ -21,7 +21,7 @@ from bench.upload import measure, page
 from bench.upload.link import WORDS, Kind, best_kind
 from clipstack_client import ClipstackError
 from clipstack_client.cli.inputs import expand
-from clipstack_client.cli.options import SHOWN_URL, default_url
+from clipstack_client.cli.options.connection import SHOWN_URL, default_url
 
 FILMS = (
     ("made_10s_h264.mp4", 10, "libx264"),

@@ -9,7 +9,9 @@ import click
 from ..models import Result
 from ..sending.upload import Source
 from .inputs import STANDARD_INPUT, File, expand
-from .options import SelectionOptions, SendingOptions, ShrinkCommand, connect, selection_options, sending_options
+from .options.commands import ShrinkCommand
+from .options.connection import connect
+from .options.shared import SelectionOptions, SendingOptions, selection_options, sending_options
 from .output.progress import ProgressLines
 from .output.report import OutputTarget, error_console
 from .runner import iterate, run, run_command

@@ -16,7 +16,7 @@ from ..exchange import MEDIA, InvalidExport, fiftyone, label_studio, media_name
 from ..feedback import Feedback
 from .inputs import File
 from .jobs import ListByDefault, run_with_client
-from .options import ServiceOptions, service_options
+from .options.connection import ServiceOptions, service_options
 from .output.formats import console_on
 from .output.formatting import plain
 from .output.records import OK, exit_code

@@ -13,7 +13,8 @@ from rich.text import Text
 from ..async_client import AsyncClient
 from ..errors import ClipstackError
 from .inputs import File
-from .options import Command, ServiceOptions, connect, service_options
+from .options.commands import Command
+from .options.connection import ServiceOptions, connect, service_options
 from .output.formats import console_on
 from .output.formatting import plain
 from .output.progress import ProgressLines

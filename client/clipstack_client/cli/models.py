@@ -10,7 +10,8 @@ import click
 
 from ..async_client import AsyncClient
 from .jobs import run_with_client
-from .options import Command, ServiceOptions, service_options
+from .options.commands import Command
+from .options.connection import ServiceOptions, service_options
 from .output.formats import console_on
 from .output.records import OK
 from .output.tables import models_block

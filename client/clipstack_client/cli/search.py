@@ -13,7 +13,7 @@ from ..errors import ClipstackError
 from ..sending.upload import Source
 from .inputs import STANDARD_INPUT, File
 from .jobs import run_with_client
-from .options import ServiceOptions, service_options
+from .options.connection import ServiceOptions, service_options
 from .output.formats import console_on
 from .output.records import exit_code
 from .output.report import error_console

@@ -12,14 +12,13 @@ from ..async_client import AsyncClient
 from ..jobs import Job
 from ..reduction.uploader import Reduction
 from .inputs import STANDARD_INPUT, File, expand
-from .options import (
+from .options.commands import ShrinkCommand
+from .options.connection import POSITIVE, connect
+from .options.shared import (
     ANSWER_FORMATS,
-    POSITIVE,
     OutputOptions,
     SelectionOptions,
     SendingOptions,
-    ShrinkCommand,
-    connect,
     selection_options,
     sending_options,
 )

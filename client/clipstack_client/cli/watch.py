@@ -13,7 +13,9 @@ from ..jobs import Job
 from ..models import Result
 from .folder_watcher import FolderWatcher
 from .inputs import File
-from .options import SelectionOptions, SendingOptions, ShrinkCommand, connect, selection_options, sending_options
+from .options.commands import ShrinkCommand
+from .options.connection import connect
+from .options.shared import SelectionOptions, SendingOptions, selection_options, sending_options
 from .output.progress import Line, ProgressLines
 from .output.report import OutputTarget, error_console
 from .runner import run, run_command

@@ -13,7 +13,7 @@ from rich.text import Text
 from ..async_client import AsyncClient
 from ..webhooks import Webhook
 from .jobs import MAX_LISTED, ListByDefault, run_with_client
-from .options import ServiceOptions, service_options
+from .options.connection import ServiceOptions, service_options
 from .output.formats import console_on
 from .output.formatting import plain
 from .output.records import OK, REFUSED

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..inputs import File
-from ..options import ANSWER_FORMATS, OutputOptions
+from ..options.shared import ANSWER_FORMATS, OutputOptions
 from ..resume import Key, finished_keys, open_output
 from ..runner import Outcome
 from .formats import Output, choose_format, console_on, output_to

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from app.inference.decision import SCORE_KINDS, DecisionRule, ScoreKind, Selecti
 from app.media.formats import Kind
 from app.software import software_digest
 
+_cached_rule = lru_cache(maxsize=64)(decision_rule)  # most requests ask the same model in the same way
 SMALLEST_LENGTH = 1e-12  # of features whose direction is meaningful; shorter ones give an embedding of zeros
 
 
@@ -71,7 +73,7 @@ class Model:
 
     def decision_rule(self, selection: Selection) -> DecisionRule:
         """Return the rule that decides which labels pass; raise InvalidParameter for an unknown label."""
-        return decision_rule(self.labels, self.scores, self.thresholds, selection)
+        return _cached_rule(self.labels, self.scores, self.thresholds, selection)
 
     def to_json(self, default_for: list[Kind]) -> dict[str, Any]:
         """Return the model as the API shows it; `default_for` are the kinds of files that it is the default for."""
@@ -150,7 +152,7 @@ class Prediction(TypedDict):
 
 def average(scores: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the mean over clips: a list of float32 (classes,) becomes float32 (classes,)."""
-    return np.asarray(np.mean(scores, axis=0), dtype=np.float32)
+    return scores[0] if len(scores) == 1 else np.asarray(np.mean(scores, axis=0), dtype=np.float32)
 
 
 def embedding(features: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import click
 
 from .. import __version__
+from .bulk.command import bulk
 from .classify import classify
 from .feedback import feedback
 from .jobs import jobs
@@ -50,5 +51,5 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-for command in (classify, timeline, search, watch, jobs, feedback, webhooks, models, doctor):
+for command in (classify, timeline, bulk, search, watch, jobs, feedback, webhooks, models, doctor):
     main.add_command(command)

@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncIterator
 
 from ..loop_thread import run_in_thread
-from .inputs import File, describe, walk_folder
+from ..sending.media_files import walk_folder
+from .inputs import File, describe
 from .resume import Key
 
 

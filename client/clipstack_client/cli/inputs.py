@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from ..sending.media_files import walk_folder
 from ..sending.remote import is_url, url_name
 
-# Suffixes that a folder is searched for; a file named directly is sent whatever its suffix
-VIDEOS = "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv"
-PICTURES = "avif bmp heic heif jpeg jpg png tif tiff webp"
-SUFFIXES = frozenset(f".{suffix}" for suffix in f"{VIDEOS} {PICTURES}".split())
 STANDARD_INPUT = "-"
 
 
@@ -63,16 +60,6 @@ def expand(arguments: Sequence[str]) -> list[File]:
     if not paths:
         raise click.UsageError(f"no video and no picture in {', '.join(map(repr, arguments))}")
     return [describe(path) for path in paths]
-
-
-def walk_folder(folder: str) -> Iterator[str]:
-    """Yield videos and pictures anywhere below a folder, sorted by name; hidden ones are skipped."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield str(path)
 
 
 def describe(path: str) -> File:

@@ -12,8 +12,8 @@ from typing import IO, Any
 import click
 
 from ..errors import JobFailed
+from ..exchange.csv_cells import unescape_formula
 from .output.formats import save
-from .output.records import unescape_formula
 
 Key = tuple[str, int | None, int | None]
 

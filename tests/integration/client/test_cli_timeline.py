@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clipstack_client.cli import main
-from clipstack_client.cli.output.records import escape_formula, unescape_formula
+from clipstack_client.exchange.csv_cells import escape_formula, unescape_formula
 from tests.support.client_jobs import BROKEN
 from tests.support.client_process import Running
 from tests.support.client_service import MP4, RecordedService, recorded_service, refusal

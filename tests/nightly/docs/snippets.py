@@ -32,6 +32,7 @@ NOT_HERE = {
     ("docs/access.md", "curl -H"): "needs a stack with keys: tests/nightly/docs/test_access_page.py",
     ("docs/access.md", "CLIPSTACK_KEY=clipstack_..."): "the same",
     ("docs/access.md", ".venv/bin/clipstack models --key-file"): "the same",
+    ("docs/bulk.md", ""): "needs an archive, buckets and a cluster: tests/integration/client/bulk, tests/nightly/bulk",
     ("docs/client.md", "clipstack"): "tests/nightly/docs/test_client_page.py",
     ("docs/deploy.md", "sudo"): "changes this machine; test_pages.py runs what the unit does",
     (

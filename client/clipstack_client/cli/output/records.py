@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ClipstackError, DownloadFailed, JobFailed, KeyRefused, RequestRefused
+from ...exchange.csv_cells import escape_formula
 from ...jobs import Job
 from ...models import Result
 from ..runner import Outcome
 
 # click uses 2 for an invalid command line.
 OK, REFUSED, SERVICE = 0, 1, 3
-
-# Spreadsheets run a cell that begins with one of these as a formula, even if it is quoted in the CSV. Leading quotes
-# are part of the pattern, so that `unescape_formula` restores exactly what was escaped.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # noqa: RUF001 - full-width signs too
 
 
 def exit_code(outcome: Outcome) -> int:
@@ -99,13 +95,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return escape_formula(value) if isinstance(value, str) else str(value)
-
-
-def escape_formula(text: str) -> str:
-    """Return text for a CSV cell that no spreadsheet runs as a formula: a formula gets a leading quote."""
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
-def unescape_formula(cell: str) -> str:
-    """Return the text that `escape_formula` made `cell` from."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

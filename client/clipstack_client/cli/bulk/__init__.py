@@ -1,0 +1,1 @@
+"""Command `clipstack bulk`: classify a whole archive."""

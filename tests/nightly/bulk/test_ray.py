@@ -1,0 +1,46 @@
+"""`clipstack bulk --engine ray` on a real cluster of two raylets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.archives import RAY_PYTHON, archive, parquet_rows
+from tests.support.client_service import RecordedService, recorded_service
+from tests.support.ray_cluster import ray_cluster
+from tests.support.stacks import until
+
+pytestmark = [
+    pytest.mark.skipif(not RAY_PYTHON.exists(), reason="no environment with Ray: deploy/setup ray"),
+    pytest.mark.timeout(900),
+]
+
+
+def start(address: str, source: Path, results: Path, *options: str) -> subprocess.Popen[str]:
+    """Start the command in the environment with Ray."""
+    command = [RAY_PYTHON, "-m", "clipstack_client", "bulk", source, "--to", results, "--engine", "ray"]
+    command += ["--ray-address", address, *options]
+    environment = {name: value for name, value in os.environ.items() if name != "CLIPSTACK_URL"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def sent(service: RecordedService) -> Counter[str]:
+    return Counter(request.headers["x-file-name"] for request in service.received if request.method == "POST")
+
+
+def test_each_node_sends_to_its_own_service_and_a_killed_one_is_replaced(tmp_path: Path) -> None:
+    files = archive(tmp_path / "archive", 400)
+    with recorded_service() as first, recorded_service() as second, ray_cluster([first.url, second.url]) as cluster:
+        running = start(cluster.address, tmp_path / "archive", tmp_path / "results", "--part-files", "20")
+        until(lambda: len(sent(first)) > 20 and len(sent(second)) > 20, 120)
+        cluster.nodes[1].kill()
+        _, err = running.communicate(timeout=300)
+        assert running.returncode == 0, err
+        rows = parquet_rows(tmp_path / "results")
+        assert sorted(row["file"] for row in rows) == [str(path) for path in files]
+        # Files that were under way on the killed node are repeated, and no others
+        assert sum((sent(first) + sent(second)).values()) <= 400 + 8

@@ -58,7 +58,6 @@ test-unit:  ## only tests that start nothing: seconds
 test-nightly:  ## the long ones: commands of all pages, the GPU bench on the CPU, every Python, then faults, fuzz and soak: two hours
 	@deploy/setup test fuzz ray
 	$(PYTEST) tests/nightly --ignore=tests/nightly/faults --repeats 10; status=$$?; \
-		$(PYTEST) tests/e2e/operations/test_job_kills.py tests/e2e/operations/test_hot_models.py --repeats 9 || status=1; \
 		$(MAKE) --keep-going faults fuzz soak && exit $$status
 
 test-gpu:  ## the tests that need a GPU; skipped, with the reason, where there is none

@@ -26,7 +26,7 @@ from tests.support.stacks import until
 
 ATTACKERS = 6
 ATTACK_S = 3.0
-MEDIAN_S = 0.25
+MEDIAN_S, SLOWER = 0.25, 5
 GROWTH_MB = 64
 WINDOWS = 30_000
 PAGE = 20_000
@@ -80,20 +80,27 @@ def attacked(url: str, ways: list[bytes]) -> Iterator[list[Reply]]:
             thread.join(60)
 
 
+def seconds_of_another(stack: Stack) -> float:
+    """Return the mean of another client's question for liveness and its small upload, in seconds."""
+    sent = (ALIVE, post("/v1/classify", b"text"))
+    return sum(exchange(stack.url, request).seconds for request in sent) / len(sent)
+
+
 def measured(stack: Stack, ways: list[bytes]) -> list[Reply]:
     """Attack with `ways`, and hold another client's answers and the workers' memory against their limits."""
     before = resident_mb(stack)
+    calm = statistics.median(seconds_of_another(stack) for _ in range(10))
     times, peak = list[float](), dict(before)
     with attacked(stack.url, ways) as replies:
         end = time.monotonic() + ATTACK_S
         while time.monotonic() < end or len(replies) < len(ways):
-            times.append(exchange(stack.url, ALIVE).seconds)
-            times.append(exchange(stack.url, post("/v1/classify", b"text")).seconds)
+            times.append(seconds_of_another(stack))
             peak = {pid: max(peak.get(pid, 0.0), mb) for pid, mb in resident_mb(stack).items()}
             time.sleep(0.01)
     growth = max(peak[pid] - before.get(pid, peak[pid]) for pid in peak)
     median = statistics.median(times)
-    assert median <= MEDIAN_S, f"another client's median {median * 1e3:.0f} ms"
+    limit = max(MEDIAN_S, SLOWER * calm)  # the machine may be busy with other things
+    assert median <= limit, f"another client's median {median * 1e3:.0f} ms, {calm * 1e3:.0f} ms alone"
     assert growth <= GROWTH_MB, f"a worker's memory grew by {growth:.0f} MiB"
     assert set(before) == set(web_workers(stack)), "the same workers"
     return replies

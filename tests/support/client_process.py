@@ -1,7 +1,8 @@
-"""The command line as a process of its own, for tests of how it waits and ends."""
+"""The command line in this process and in one of its own."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,14 +10,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from click.testing import Result
+
 from tests.support.client_service import RecordedService
 
 COMMAND = [sys.executable, "-c", "from clipstack_client.cli import main; main(prog_name='clipstack')"]
 CHECKOUT = Path(__file__).resolve().parents[2]
+Run = Callable[..., Result]  # runs `clipstack ...` in this process
 
 
 class Running:
-    """`clipstack ...` as a process, to be watched by what it writes and ended by a signal."""
+    """`clipstack ...` as a process of its own."""
 
     def __init__(self, service: RecordedService, *arguments: str | Path) -> None:
         environment = {**os.environ, "CLIPSTACK_URL": service.url}
@@ -35,3 +39,11 @@ class Running:
         self.process.send_signal(with_signal)
         _, err = self.process.communicate(timeout=10)
         return self.process.returncode, err.decode()
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def uploads(service: RecordedService) -> int:
+    return sum(request.method == "POST" for request in service.received)

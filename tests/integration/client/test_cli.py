@@ -1,65 +1,14 @@
-"""The command line: what is printed where, the exit codes, and what a terminal shows meanwhile."""
+"""`clipstack classify` and `clipstack models`: output and exit codes."""
 
 from __future__ import annotations
 
 import json
-import os
-import pty
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from clipstack_client.cli import main
-from tests.support.client_process import CHECKOUT
-from tests.support.client_service import MP4, SCORES, RecordedService, recorded_service, refusal
-
-COMMAND = [sys.executable, "-c", "from clipstack_client.cli import main; main(prog_name='clipstack')"]
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def service() -> Iterator[RecordedService]:
-    with recorded_service() as service:
-        yield service
-
-
-@pytest.fixture
-def run(service: RecordedService) -> Run:
-    """Runs `clipstack ...` against the recorded service."""
-
-    def run(*arguments: str | Path, **options: object) -> Result:
-        environment = {"CLIPSTACK_URL": service.url}
-        return CliRunner(env=environment).invoke(main, [str(argument) for argument in arguments], **options)
-
-    return run
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(MP4)
-    return path
-
-
-@pytest.fixture
-def note(tmp_path: Path) -> Path:
-    path = tmp_path / "note.txt"
-    path.write_text("no video")
-    return path
-
-
-@pytest.fixture
-def unused_url() -> Iterator[str]:
-    """The URL of a port that nobody listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+from tests.support.client_process import Run
+from tests.support.client_service import MP4, SCORES, RecordedService, refusal
 
 
 def test_table_shows_labels_bars_facts_and_times(run: Run, clip: Path) -> None:
@@ -78,7 +27,7 @@ def test_table_shows_labels_bars_facts_and_times(run: Run, clip: Path) -> None:
     ]
 
 
-def test_several_files_are_a_row_each(run: Run, tmp_path: Path) -> None:
+def test_each_of_several_files_has_a_row(run: Run, tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()
     for name in ("a.mp4", "holiday at the sea.mp4"):
@@ -102,38 +51,13 @@ def test_several_files_are_a_row_each(run: Run, tmp_path: Path) -> None:
     assert "2 classified" not in run("classify", "--quiet", films).stderr
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_rows_fit_the_terminal(service: RecordedService, tmp_path: Path, width: int) -> None:
-    for name in ("a.mp4", "a film with a very long name that says everything about it " * 3 + ".mp4"):
-        (tmp_path / name).write_bytes(MP4)
-    for command in (["classify", "--quiet"], ["timeline", "--quiet"], ["jobs"]):
-        paths = [] if command == ["jobs"] else sorted(tmp_path.glob("*.mp4"))
-        shown = on_a_terminal([*command, *paths], service.url, columns=width, colours=False)
-        lines = shown.replace("\r", "").splitlines()
-        assert 2 <= len(lines) <= 3
-        assert max(map(len, lines)) <= width
-
-
-@pytest.mark.parametrize("options", [(), ("--verbose",), ("--json",), ("--format", "csv")])
-def test_broken_pipe_ends_silently(service: RecordedService, clip: Path, options: tuple[str, ...]) -> None:
-    environment = {**os.environ, "CLIPSTACK_URL": service.url}
-    command = [*COMMAND, "classify", *options, "-j", "1", *[str(clip)] * 30]
-    with subprocess.Popen(
-        command, env=environment, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert (process.stderr.read(), process.wait(30)) == ("", 141)
-
-
-def test_help_lists_the_connection_apart(run: Run) -> None:
+def test_help_lists_connection_options_apart(run: Run) -> None:
     options, connection = run("classify", "--help").stdout.split("Connection:")
     assert "--top-k" in options and "--url" not in options
     assert "--url" in connection and "--key-file" in connection
 
 
-def test_json_is_answer_of_service_with_file(run: Run, clip: Path) -> None:
+def test_json_output_is_the_answer_with_the_file_name(run: Run, clip: Path) -> None:
     result = run("classify", "--json", "--top-k", "2", clip)
     answer = json.loads(result.stdout)
     assert answer["file"] == str(clip)
@@ -141,7 +65,7 @@ def test_json_is_answer_of_service_with_file(run: Run, clip: Path) -> None:
     assert (answer["transport"], result.stderr, result.exit_code) == ("system_shared_memory", "", 0)
 
 
-def test_files_come_in_their_order_whatever_the_jobs(run: Run, tmp_path: Path) -> None:
+def test_output_keeps_the_order_of_files(run: Run, tmp_path: Path) -> None:
     clips = [tmp_path / f"{number}.mp4" for number in range(12)]
     for number, clip in enumerate(clips):
         clip.write_bytes(MP4 + bytes(number))
@@ -150,7 +74,7 @@ def test_files_come_in_their_order_whatever_the_jobs(run: Run, tmp_path: Path) -
     assert [answer["media"]["bytes"] for answer in answers] == [len(MP4) + number for number in range(12)]
 
 
-def test_refused_file_leaves_others_alone_and_exits_1(run: Run, clip: Path, note: Path) -> None:
+def test_refused_file_fails_alone_and_exits_1(run: Run, clip: Path, note: Path) -> None:
     result = run("classify", note, clip)
     assert result.exit_code == 1
     assert "pan_left" in result.stdout
@@ -159,7 +83,7 @@ def test_refused_file_leaves_others_alone_and_exits_1(run: Run, clip: Path, note
     assert "1 classified, 1 failed" in result.stderr
 
 
-def test_refused_file_is_a_line_of_json_too(run: Run, note: Path) -> None:
+def test_refused_file_has_a_json_line(run: Run, note: Path) -> None:
     result = run("classify", "--json", note)
     assert json.loads(result.stdout)["error"] == {
         "code": "unsupported_media",
@@ -171,7 +95,7 @@ def test_refused_file_is_a_line_of_json_too(run: Run, note: Path) -> None:
     assert result.exit_code == 1
 
 
-def test_unreachable_service_ends_sending(run: Run, clip: Path, unused_url: str) -> None:
+def test_unreachable_service_stops_further_files(run: Run, clip: Path, unused_url: str) -> None:
     result = run("classify", "-j", "1", "--patience", "0", "--url", unused_url, clip, clip, clip)
     assert result.exit_code == 3
     assert f"no connection to {unused_url}" in result.stderr
@@ -179,7 +103,7 @@ def test_unreachable_service_ends_sending(run: Run, clip: Path, unused_url: str)
     assert "1 failed, 2 not sent" in result.stderr
 
 
-def test_files_not_sent_are_lines_of_json_too(run: Run, clip: Path, unused_url: str) -> None:
+def test_files_not_sent_have_json_lines(run: Run, clip: Path, unused_url: str) -> None:
     lines = run("classify", "--json", "-j", "1", "--patience", "0", "--url", unused_url, clip, clip).stdout.splitlines()
     assert [json.loads(line)["error"]["code"] for line in lines] == ["connect_failed", "not_sent"]
 
@@ -191,7 +115,7 @@ def test_unavailable_service_exits_3(run: Run, service: RecordedService, clip: P
     assert "the models are starting" in result.stderr
 
 
-def test_failure_of_service_exits_3_but_not_before_rest(run: Run, service: RecordedService, clip: Path) -> None:
+def test_service_failure_exits_3_after_the_other_files(run: Run, service: RecordedService, clip: Path) -> None:
     service.replies = [refusal(500, "internal")]
     result = run("classify", clip, clip)
     assert result.exit_code == 3
@@ -238,93 +162,16 @@ def test_models_as_json(run: Run) -> None:
     assert (model["name"], model["labels"]) == ("camera_motion", list(SCORES))
 
 
-def test_models_of_service_out_of_reach_exit_3(run: Run, unused_url: str) -> None:
+def test_models_exits_3_when_service_is_unreachable(run: Run, unused_url: str) -> None:
     result = run("models", "--patience", "0", "--url", unused_url)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "no connection to" in result.stderr
 
 
-def test_names_cannot_steer_the_terminal(run: Run, service: RecordedService, tmp_path: Path) -> None:
+def test_file_names_and_messages_have_no_terminal_escapes(run: Run, service: RecordedService, tmp_path: Path) -> None:
     path = tmp_path / "a\x1b[2J[red]b.mp4"
     path.write_bytes(MP4)
     service.replies = [refusal(415, "unsupported_media", message="\x1b]0;owned\x07no")]
     result = run("classify", path, path)
     assert "\x1b" not in result.stdout + result.stderr
     assert "[2J[red]b.mp4" in result.stdout
-
-
-def test_output_that_knows_only_ascii_gets_ascii_bars(service: RecordedService, clip: Path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "classify", clip],
-        env={**os.environ, "CLIPSTACK_URL": service.url, "PYTHONIOENCODING": "ascii"},
-        cwd=CHECKOUT,
-        capture_output=True,
-        timeout=30,
-    )
-    assert done.returncode == 0
-    assert b"#" * 39 in done.stdout
-    assert done.stdout.isascii()
-
-
-def test_terminal_shows_the_upload_and_keeps_the_results(service: RecordedService, clip: Path, note: Path) -> None:
-    output = on_a_terminal(["classify", "-j", "2", clip, note, clip], service.url)
-    assert "\x1b[?25l" in output  # the cursor is hidden while lines are redrawn
-    assert output.rstrip().endswith("2 classified, 1 failed\x1b[0m")
-    assert output.count("pan_left") == 2
-    assert "\x1b[?25h" in output
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Programs started by the test can be interrupted, also where a shell started the tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_interrupt_ends_at_once_with_its_own_code(clip: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        environment = {**os.environ, "CLIPSTACK_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-        with subprocess.Popen([*COMMAND, "classify", clip], env=environment, cwd=CHECKOUT) as process:
-            silent.settimeout(30)
-            connection, _ = silent.accept()
-            with connection:
-                process.send_signal(signal.SIGINT)
-                assert process.wait(timeout=10) == 130
-
-
-def on_a_terminal(arguments: list[str | Path], url: str, *, columns: int = 80, colours: bool = True) -> str:
-    """What `clipstack ...` writes to a terminal."""
-    master, slave = pty.openpty()
-    environment = {**os.environ, "CLIPSTACK_URL": url, "COLUMNS": str(columns), "LINES": "40"}
-    environment["TERM"] = "xterm-256color" if colours else "dumb"
-    with subprocess.Popen(
-        [*COMMAND, *arguments], env=environment, cwd=CHECKOUT, stdin=slave, stdout=slave, stderr=slave
-    ):
-        os.close(slave)
-        output = b""
-        while chunk := read_terminal(master):
-            output += chunk
-    os.close(master)
-    return output.decode()
-
-
-def read_terminal(master: int) -> bytes:
-    """Some bytes, or none at the end, which Linux tells by EIO."""
-    try:
-        return os.read(master, 4096)
-    except OSError:
-        return b""
-
-
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [("clipstack cl", "plain,classify"), ("clipstack jobs sh", "plain,show"), ("clipstack classify x", "file,x")],
-)
-def test_shell_completes_commands_and_files(typed: str, completed: str) -> None:
-    environment = {"_CLIPSTACK_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
-    done = subprocess.run(
-        COMMAND, env={**os.environ, **environment}, cwd=CHECKOUT, capture_output=True, text=True, timeout=30
-    )
-    assert done.stdout.splitlines() == [completed]

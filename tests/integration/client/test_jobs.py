@@ -1,4 +1,4 @@
-"""Following jobs when the way to them is bad, stopping them, and the two faces of the client."""
+"""Jobs of the client: followed over bad connections, cancelled, and the same in the blocking and the async client."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ from clipstack_client.http.sse import Event, EventReader
 from clipstack_client.jobs import Job
 from clipstack_client.loop_thread import LoopThread
 from tests.support.client_jobs import BROKEN
-from tests.support.client_service import MP4, RecordedService, Reply, recorded_service
-
-
-@pytest.fixture
-def service() -> Iterator[RecordedService]:
-    with recorded_service() as service:
-        yield service
+from tests.support.client_service import MP4, RecordedService, Reply
 
 
 @pytest.fixture
@@ -36,7 +30,7 @@ def paths(service: RecordedService) -> list[str]:
     return [request.path.rpartition("/")[2] for request in service.received]
 
 
-def test_nobody_need_follow_to_the_end(client: Client, service: RecordedService) -> None:
+def test_following_may_stop_early(client: Client, service: RecordedService) -> None:
     service.jobs.held = True
     records = client.follow(client.submit(MP4).id)
     assert next(records).state == "running"
@@ -44,7 +38,7 @@ def test_nobody_need_follow_to_the_end(client: Client, service: RecordedService)
     assert client.models()
 
 
-def test_lost_answer_to_upload_makes_no_second_job(client: Client, service: RecordedService) -> None:
+def test_upload_after_a_lost_answer_makes_no_second_job(client: Client, service: RecordedService) -> None:
     service.replies = [Reply(body=None)]
     client.submit(MP4)
     first, second = (request.headers["idempotency-key"] for request in service.received)
@@ -60,14 +54,14 @@ def test_results_folder_is_sent_to_the_service(client: Client, service: Recorded
     ]
 
 
-def test_failed_job_names_the_one_at_fault(client: Client) -> None:
+def test_failed_job_says_who_is_at_fault(client: Client) -> None:
     with pytest.raises(JobFailed) as failed:
         client.timeline(MP4 + BROKEN)
     assert (failed.value.code, failed.value.at_fault, bool(failed.value.job_id)) == ("undecodable", "file", True)
     assert JobFailed("", code="inference_failed", job_id="1").at_fault == "service"
 
 
-def test_held_job_is_cancelled_and_then_removed(client: Client, service: RecordedService) -> None:
+def test_running_job_is_cancelled_and_then_removed(client: Client, service: RecordedService) -> None:
     service.jobs.held = True
     id = client.submit(MP4).id
     assert client.cancel(id).state == "cancelled"
@@ -76,7 +70,7 @@ def test_held_job_is_cancelled_and_then_removed(client: Client, service: Recorde
         client.job(id)
 
 
-def test_job_cancelled_by_another_is_told(client: Client, service: RecordedService) -> None:
+def test_job_cancelled_by_another_client_raises(client: Client, service: RecordedService) -> None:
     service.jobs.held = True
 
     def cancel_once_running(job: Job) -> None:
@@ -92,7 +86,7 @@ def test_cancelled_wait_cancels_the_job(service: RecordedService) -> None:
     service.jobs.held = True
     running = threading.Event()
 
-    async def waits() -> None:
+    async def wait() -> None:
         async with AsyncClient(service.url) as client:
             task = asyncio.create_task(
                 client.timeline(MP4, watch=lambda job: running.set() if job.state == "running" else None)
@@ -103,7 +97,7 @@ def test_cancelled_wait_cancels_the_job(service: RecordedService) -> None:
             with suppress(asyncio.CancelledError):
                 await task
 
-    asyncio.run(waits())
+    asyncio.run(wait())
     assert [record["state"] for record in service.jobs.records(5)] == ["cancelled"]
 
 
@@ -117,7 +111,7 @@ def test_windows_of_a_job_are_read(client: Client) -> None:
     )
 
 
-def test_closed_client_refuses_to_go_on(service: RecordedService) -> None:
+def test_closed_client_refuses_requests(service: RecordedService) -> None:
     client = Client(service.url)
     client.close()
     client.close()
@@ -125,7 +119,7 @@ def test_closed_client_refuses_to_go_on(service: RecordedService) -> None:
         client.models()
 
 
-def test_closing_ends_what_other_threads_wait_for(service: RecordedService) -> None:
+def test_closing_ends_waits_of_other_threads(service: RecordedService) -> None:
     service.jobs.held = True
     client = Client(service.url)
     ended: list[BaseException] = []
@@ -147,20 +141,20 @@ def test_closing_ends_what_other_threads_wait_for(service: RecordedService) -> N
     assert len(ended) == 1
 
 
-def test_both_clients_have_the_same_methods_and_words() -> None:
+def test_both_clients_have_the_same_methods_and_docstrings() -> None:
     public = {name for name in vars(Core) if not name.startswith("_")} - {"close"}
     for name in public - {"url"}:
         assert getattr(Client, name).__doc__ == getattr(Core, name).__doc__
     assert public <= set(vars(Client))
 
 
-def test_error_in_thread_of_work_reaches_caller() -> None:
-    async def fails() -> None:
+def test_error_in_the_loop_thread_reaches_the_caller() -> None:
+    async def fail() -> None:
         raise KeyError("inside")
 
     thread = LoopThread()
     with pytest.raises(KeyError, match="inside"):
-        thread.run(fails())
+        thread.run(fail())
     thread.close()
 
 
@@ -174,11 +168,11 @@ def test_error_in_thread_of_work_reaches_caller() -> None:
     ],
     ids=["named", "two lines", "no data", "other fields"],
 )
-def test_events_are_put_together(lines: list[str], events: list[Event]) -> None:
+def test_event_stream_is_parsed(lines: list[str], events: list[Event]) -> None:
     reader = EventReader()
     assert [event for line in lines if (event := reader.take(line))] == events
 
 
-def test_reduction_of_timeline_to_frames_is_mistake(client: Client, tmp_path: Path) -> None:
+def test_timeline_cannot_be_reduced_to_frames(client: Client, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="all frames"):
         client.submit(MP4, reduce="frames")

@@ -1,11 +1,9 @@
-"""Less than the file: the service's own decoder must find the very frames in it that it would take of the file."""
+"""Reduced files hold the frames that the service would decode from the whole file."""
 
 from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,15 +14,10 @@ import pytest
 
 from app.media.sampling import EvenClips, Timing, frames_at
 from app.media.sampling import place_clips as service_place
-from app.settings import CHECKOUT
-from clipstack_client import Client, Progress
 from clipstack_client.reduction.frame_times import FrameTimes
 from clipstack_client.reduction.prepare import probe
 from clipstack_client.reduction.sampling import clip_times, film_layout, film_rate
-from clipstack_client.reduction.strategy import choose
 from clipstack_client.reduction.transcode import MARGIN, shrunk_size
-from clipstack_client.reduction.uploader import Rate
-from tests.support.client_service import RecordedService, recorded_service
 from tests.support.films import numbered, panning, read_number, write_sound, write_video
 from tests.support.reduced import decode, grainy, model, reduce_file
 from tests.support.timings import regular
@@ -36,7 +29,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def timelines() -> Iterator[tuple[list[int], int]]:
-    """When frames are shown and the last one disappears, in units of 1/997 s: between the times of clips."""
+    """Yield times of frames and the end of the last one, in units of 1/997 s, which no clip's times share."""
     yield [0], 0
     yield [7], 40
     for count in (2, 12, 90, 311):
@@ -52,7 +45,7 @@ def timelines() -> Iterator[tuple[list[int], int]]:
 
 @pytest.mark.parametrize("clips", [1, 2, 5])
 @pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 25.0), (1, 1, 1.0)])
-def test_clips_lie_where_the_service_lays_them(frames: int, stride: int, fps: float, clips: int) -> None:
+def test_clip_times_match_the_service(frames: int, stride: int, fps: float, clips: int) -> None:
     for shown, end in timelines():
         times = FrameTimes(Fraction(1, 997), shown, [], end)
         timing = Timing.of((np.array(shown) - shown[0]) / 997, np.zeros(1), (end - shown[0]) / 997)
@@ -64,7 +57,7 @@ def test_clips_lie_where_the_service_lays_them(frames: int, stride: int, fps: fl
 
 @pytest.mark.parametrize("clips", [1, 2, 3, 7])
 @pytest.mark.parametrize(("frames", "stride", "fps"), [(8, 4, 30.0), (13, 6, 30.0), (16, 5, 24000 / 1001), (1, 1, 1.0)])
-def test_service_samples_the_sent_film_frame_by_frame(frames: int, stride: int, fps: float, clips: int) -> None:
+def test_service_samples_every_frame_of_a_reduced_film(frames: int, stride: int, fps: float, clips: int) -> None:
     film = film_layout(frames, clips)
     timing = regular(len(film), float(film_rate(frames, stride, fps)))
     for clip, times_s in enumerate(service_place(timing, EvenClips(frames, stride / fps, clips))):
@@ -84,7 +77,7 @@ def test_service_samples_the_sent_film_frame_by_frame(frames: int, stride: int, 
     ids=["mp4", "mp4-film", "mov-turned", "mkv", "webm"],
 )
 def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """A numbered film in one of the containers that are sampled, and how it is to be turned."""
+    """A film of numbered frames in each container, and its rotation."""
     suffix, fps, rotation, codec = request.param
     options = {"deadline": "realtime", "cpu-used": "8"} if codec == "libvpx-vp9" else {"preset": "ultrafast"}
     path = tmp_path_factory.mktemp("films") / f"film.{suffix}"
@@ -93,7 +86,9 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("clips", [1, 3])
 @pytest.mark.parametrize("reduction", ["frames", "shrink"])
-def test_the_very_frames_of_the_file_are_taken(film: tuple[Path, int], small: Path, reduction: str, clips: int) -> None:
+def test_reduced_file_holds_the_frames_of_the_original(
+    film: tuple[Path, int], small: Path, reduction: str, clips: int
+) -> None:
     path, rotation = film
     wanted_model = model(crop=80)
     reduced = reduce_file(path, reduction, wanted_model, clips)
@@ -122,7 +117,7 @@ def test_the_very_frames_of_the_file_are_taken(film: tuple[Path, int], small: Pa
 
 
 @pytest.mark.parametrize(("width", "height", "crop"), [(320, 240, 64), (427, 240, 79), (241, 333, 33)])
-def test_square_is_cut_where_the_service_cuts(tmp_path: Path, small: Path, width: int, height: int, crop: int) -> None:
+def test_crop_matches_the_service(tmp_path: Path, small: Path, width: int, height: int, crop: int) -> None:
     path = write_video(tmp_path / "film.mkv", panning(30, width, height), codec="ffv1", pixels="yuv444p")
     reduced = reduce_file(path, "frames", model(crop=crop))
     assert reduced is not None
@@ -133,7 +128,7 @@ def test_square_is_cut_where_the_service_cuts(tmp_path: Path, small: Path, width
     assert np.abs(pixels - pixels_again).mean() < 2.5
 
 
-def test_short_video_is_planned_as_padded(tmp_path: Path, small: Path) -> None:
+def test_short_video_is_padded(tmp_path: Path, small: Path) -> None:
     path = write_video(tmp_path / "short.mp4", panning(9, 320, 240), options={"crf": "4"})
     reduced = reduce_file(path, "frames", model())
     assert reduced is not None and reduced.selection is not None
@@ -148,7 +143,7 @@ def test_short_video_is_planned_as_padded(tmp_path: Path, small: Path) -> None:
     assert (answer["media"]["duration_s"], answer["sent"]["reduction"]) == (pytest.approx(0.3), "frames")
 
 
-def test_nothing_is_made_that_is_no_smaller(tmp_path: Path) -> None:
+def test_file_that_would_not_shrink_is_not_reduced(tmp_path: Path) -> None:
     path = write_video(tmp_path / "tiny.mp4", [numbered(0, 32, 32)] * 2)
     assert reduce_file(path, "shrink", model()) is None
     assert reduce_file(path, "frames", model()) is None
@@ -168,15 +163,15 @@ def test_incomplete_video_is_sent_unchanged(tmp_path: Path, damage: str) -> None
         assert probe(file, path.stat().st_size) is None
 
 
-CUTS: dict[str, dict[str, Any]] = {
+TRUNCATED: dict[str, dict[str, Any]] = {
     "mkv": {}, "flv": {}, "ts": {}, "avi": {"codec": "mpeg4"}, "webm": {"codec": "libvpx"},
     "mp4": {"container": {"movflags": "frag_keyframe+empty_moov"}},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("suffix", CUTS)
-def test_cut_off_film_is_sent_as_it_is(tmp_path: Path, suffix: str) -> None:
-    path = write_video(tmp_path / f"film.{suffix}", panning(60), gop=10, **CUTS[suffix])
+@pytest.mark.parametrize("suffix", TRUNCATED)
+def test_truncated_film_is_sent_unchanged(tmp_path: Path, suffix: str) -> None:
+    path = write_video(tmp_path / f"film.{suffix}", panning(60), gop=10, **TRUNCATED[suffix])
     whole = path.stat().st_size
     with path.open("r+b") as file:
         assert probe(file, whole) is not None
@@ -185,7 +180,7 @@ def test_cut_off_film_is_sent_as_it_is(tmp_path: Path, suffix: str) -> None:
         assert probe(file, kept) is None
 
 
-def test_clip_of_repeated_frames_says_so(tmp_path: Path) -> None:
+def test_repeated_frames_of_a_clip_give_a_warning(tmp_path: Path) -> None:
     path = write_video(tmp_path / "slides.mp4", panning(4, 320, 240), pts=[0, 8000, 20_000, 28_000])
     reduced = reduce_file(path, "frames", model())
     assert reduced is not None
@@ -206,106 +201,9 @@ def test_playlists_open_no_other_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("width", "height", "size"), [(1920, 1080, (284, 160)), (240, 426, (160, 284)), (101, 81, (100, 80))]
 )
-def test_shrunk_frames_are_even_and_never_larger(
-    width: int, height: int, size: tuple[int, int], tmp_path: Path
-) -> None:
+def test_shrunk_size_is_even_and_never_larger(width: int, height: int, size: tuple[int, int], tmp_path: Path) -> None:
     path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
     with path.open("rb") as file:
         facts = probe(file, path.stat().st_size)
     assert facts is not None
     assert shrunk_size(type(facts)(**{**vars(facts), "width": width, "height": height}), 160 // MARGIN) == size
-
-
-class TestSending:
-    """Through the whole client, to a service that keeps what it gets."""
-
-    @pytest.fixture
-    def service(self) -> Iterator[RecordedService]:
-        with recorded_service() as service:
-            yield service
-
-    @pytest.fixture
-    def film(self, tmp_path: Path) -> Path:
-        return write_video(tmp_path / "film.mp4", panning(90, 320, 240), options={"crf": "1", "preset": "ultrafast"})
-
-    @pytest.mark.parametrize("reduction", ["frames", "shrink"])
-    def test_less_is_sent_and_told_of(self, service: RecordedService, film: Path, reduction: str) -> None:
-        stages: list[Progress] = []
-        with Client(service.url) as client:
-            result = client.classify(film, reduce=reduction, progress=stages.append)  # type: ignore[arg-type]
-        body = service.received[-1].body
-        assert result.sent is not None
-        assert (result.sent.reduction, result.sent.bytes) == (reduction, len(body))
-        assert result.sent.whole_bytes == result.media.bytes == film.stat().st_size > 2 * len(body)
-        assert (result.media.name, result.media.width, result.media.height) == ("film.mp4", 320, 240)
-        assert stages[0].stage == "preparing"
-        assert stages[-1] == Progress("classifying", len(body), len(body))
-
-    def test_bytes_are_made_smaller_too(self, service: RecordedService, film: Path) -> None:
-        with Client(service.url) as client:
-            result = client.classify(film.read_bytes(), reduce="frames")
-        assert result.sent is not None and result.sent.bytes == len(service.received[-1].body)
-
-    def test_irreducible_file_is_sent_unchanged(self, service: RecordedService, tmp_path: Path) -> None:
-        tiny = write_video(tmp_path / "tiny.mp4", [numbered(0, 32, 32)] * 2)
-        with Client(service.url) as client, tiny.open("rb") as file:
-            for source in (tiny, tiny.read_bytes(), file):
-                assert client.classify(source, reduce="shrink").sent is None
-                assert service.received[-1].body == tiny.read_bytes()
-
-    @pytest.mark.parametrize(("rate", "sent"), [(1e9, None), (20_000.0, "frames")])
-    def test_auto_goes_by_the_rate(self, service: RecordedService, film: Path, rate: float, sent: str | None) -> None:
-        from clipstack_client.async_client import AsyncClient
-        from clipstack_client.loop_thread import LoopThread
-
-        async def classified() -> str | None:
-            async with AsyncClient(service.url, rate=rate) as client:
-                result = await client.classify(film, reduce="auto")
-                return result.sent and result.sent.reduction
-
-        thread = LoopThread()
-        assert thread.run(classified()) == sent
-        thread.close()
-
-    def test_timeline_sends_a_smaller_copy(self, service: RecordedService, film: Path) -> None:
-        with Client(service.url) as client:
-            job = client.timeline(film, reduce="shrink")
-        assert job.sent is not None and job.sent.bytes < film.stat().st_size
-
-
-def test_without_pyav_client_works_and_says_what_is_missing(tmp_path: Path) -> None:
-    program = (
-        "import sys; sys.modules['av'] = None\n"
-        "from clipstack_client import Client, ReductionUnavailable\n"
-        "with Client('http://127.0.0.1:1') as client:\n"
-        "    try: client.classify('film.mp4', reduce='shrink')\n"
-        "    except ReductionUnavailable as error: print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "making videos smaller needs PyAV: in Clipstack's checkout, pip install './client[shrink]'\n"
-
-
-def test_rate_is_learned_from_what_took_long_enough() -> None:
-    rate = Rate()
-    rate.record(10_000, 0.001)
-    assert rate.bytes_s is None
-    rate.record(1_000_000, 1.0)
-    rate.record(3_000_000, 1.0)
-    assert rate.bytes_s == 2_000_000
-    given = Rate(5.0)
-    given.record(1_000_000, 1.0)
-    assert given.bytes_s == 5.0
-
-
-def test_the_slower_the_link_the_less_is_sent(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "film.mp4", [numbered(0, 160, 120)])
-    with path.open("rb") as file:
-        facts = probe(file, path.stat().st_size)
-    assert facts is not None
-    hd = type(facts)(
-        **{**vars(facts), "width": 1920, "height": 1080, "duration_s": 60.0, "frames": 1800, "bytes": 60_000_000}
-    )
-    assert choose(hd, 0, 1e10) == choose(hd, 1, 1e10) == "none"
-    assert choose(hd, 0, 1e6) == "shrink"
-    assert choose(hd, 1, 1e6) == "frames"
-    assert choose(hd, 0, 1e6, bytes_left=1_000_000) == "none"

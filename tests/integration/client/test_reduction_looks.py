@@ -33,7 +33,9 @@ LOOKS = {
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("reduction", ["frames", "shrink"])
 @pytest.mark.parametrize("look", LOOKS)
-def test_what_is_sent_looks_like_the_file(tmp_path: Path, small: Path, look: str, reduction: str, suffix: str) -> None:
+def test_reduced_file_looks_like_the_original(
+    tmp_path: Path, small: Path, look: str, reduction: str, suffix: str
+) -> None:
     frames = [np.where(corners(320, 240) > 128, frame, frame // 4) for frame in grainy(40)]
     path = write_video(tmp_path / f"film.{suffix}", frames, options={"preset": "ultrafast"}, **LOOKS[look])
     media, _, pixels = decode(path, model(), 1)
@@ -64,7 +66,7 @@ COLOURED = {
 
 @pytest.mark.parametrize("reduction", ["frames", "shrink"])
 @pytest.mark.parametrize("name", COLOURED)
-def test_what_is_sent_has_colours_of_file(tmp_path: Path, small: Path, name: str, reduction: str) -> None:
+def test_reduced_file_keeps_the_colours(tmp_path: Path, small: Path, name: str, reduction: str) -> None:
     size, coding = COLOURED[name]
     noise = np.random.default_rng(0).integers(0, 40, (size[1], size[0], 1)) / 255 - 20 / 255
     path = write_coded(tmp_path / "film.mkv", coding, (quarters(*size) + noise).clip(0, 1), count=40)

@@ -15,7 +15,7 @@ from clipstack_client import Client, DownloadFailed
 from clipstack_client.cli import main
 from clipstack_client.sending.remote import RemoteFile
 from tests.support import certificates
-from tests.support.client_service import MP4, RecordedService, recorded_service, refusal
+from tests.support.client_service import MP4, RecordedService, refusal
 from tests.support.hostile_server import HostileServer, hostile_server
 
 KEY = "clipstack_secret"
@@ -43,12 +43,6 @@ def site(server: HostileServer) -> str:
 
 
 @pytest.fixture
-def service() -> Iterator[RecordedService]:
-    with recorded_service() as service:
-        yield service
-
-
-@pytest.fixture
 def client(service: RecordedService) -> Iterator[Client]:
     with Client(service.url, key=KEY) as client:
         yield client
@@ -61,12 +55,12 @@ def test_file_is_downloaded_and_sent_on(client: Client, service: RecordedService
     assert (received.headers["x-file-name"], received.headers["content-length"]) == ("a%20clip.mp4", str(len(MP4)))
 
 
-def test_the_service_s_key_stays_with_the_service(client: Client, site: str, server: HostileServer) -> None:
+def test_api_key_is_not_sent_to_other_sites(client: Client, site: str, server: HostileServer) -> None:
     client.classify(f"{site}/clip.mp4")
     assert KEY not in server.requests[0] and "authorization" not in server.requests[0].lower()
 
 
-def test_password_of_url_does_not_follow_redirect(client: Client, server: HostileServer, context) -> None:
+def test_url_password_is_not_sent_after_a_redirect(client: Client, server: HostileServer, context) -> None:
     with hostile_server(content=MP4, context=context) as other:
         target = f"https://127.0.0.1:{other.port}/clip.mp4"
         client.classify(f"https://user:secret@localhost:{server.port}/redirect?to={target}")
@@ -74,7 +68,7 @@ def test_password_of_url_does_not_follow_redirect(client: Client, server: Hostil
         assert "authorization" not in other.requests[0].lower() and "cookie" not in other.requests[0].lower()
 
 
-def test_busy_service_gets_the_file_again(client: Client, service: RecordedService, site: str, server) -> None:
+def test_file_is_downloaded_again_for_a_retry(client: Client, service: RecordedService, site: str, server) -> None:
     service.replies.append(refusal(503, "overloaded", ("Retry-After", "0")))
     client.classify(f"{site}/clip.mp4")
     assert [received.body for received in service.received] == [MP4, MP4]
@@ -93,7 +87,9 @@ def test_busy_service_gets_the_file_again(client: Client, service: RecordedServi
         ("/redirect?to=http://localhost/", "without TLS"),
     ],
 )
-def test_download_that_fails(client: Client, service: RecordedService, site: str, path: str, reason: str) -> None:
+def test_failed_download_names_the_reason(
+    client: Client, service: RecordedService, site: str, path: str, reason: str
+) -> None:
     with pytest.raises(DownloadFailed, match=reason) as error:
         client.classify(site + path)
     assert error.value.code == "download_failed"

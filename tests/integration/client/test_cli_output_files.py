@@ -104,8 +104,6 @@ def test_existing_output_is_not_overwritten(run: Run, clip: Path, tmp_path: Path
 
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "'=1", "''+1", "＝1"]  # noqa: RUF001
-
-
 TEXTS = ["clip.mp4", "a=b", "'quoted'", "-", "", "pan_left", " =1"]
 
 

@@ -1,4 +1,4 @@
-"""Damaged records of jobs: set aside or begun again, never in the way of others."""
+"""Damaged records of jobs: the job starts again or is set aside, and other jobs are unaffected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,15 @@ from app.jobs.service import JobService
 from app.jobs.stats import JobStats
 from app.jobs.storage.journal import Journal, read
 from app.jobs.storage.reconcile import Reconciler
-from app.jobs.storage.records import JobSpec, JobState, parse
+from app.jobs.storage.records import JobState, parse
 from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import Job
 from app.jobs.worker import Worker
 from app.media.types import Source
 from app.pipeline.cache import ResultCache
 from app.settings import Settings
+from tests.support.job_records import JOB_SPEC
 
-ASKED = JobSpec("", "", "film.mp4", 10, "camera_motion", None, None, 0.5, 5)
 TIMELINE = {
     "duration_s": 4.0, "complete_to_s": 4.0, "window_s": 1.0, "hop_s": 1.0, "margin": 0.5, "labels": ["a"],
     "segments": [{"start_s": 0.0, "end_s": 4.0, "label": "a", "score": 1.0}], "cuts_s": [], "pictures_s": [0.5],
@@ -38,17 +38,8 @@ TIMELINE = {
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[JobService]:
-    service = JobService(dataclasses.replace(Settings.from_environment({}), data_dir=tmp_path / "data"))
-    service.start()
-    yield service
-    service.stop()
-
-
-@pytest.fixture
-def upload(tmp_path: Path) -> Source:
-    (tmp_path / "upload").write_bytes(b"0123456789")
-    return Source(str(tmp_path / "upload"), 0, 10)
+def settings(settings: Settings) -> Settings:
+    return dataclasses.replace(settings, max_jobs=100)
 
 
 def replaced(path: Path) -> Path:
@@ -105,8 +96,8 @@ ONLY_SPEC = {
 }
 
 
-def everything_answers(service: JobService, other: Job) -> None:
-    """The list, a new job, the numbers, recovery and tidying, as if there were no damage."""
+def check_other_jobs(service: JobService, other: Job) -> None:
+    """Check that list, counts, recovery and removal work as if there were no damage."""
     assert other.id in [spec.id for spec, _ in service.newest(50, None)]
     assert service.read(other)[1].state == "queued"
     assert JobStats(service.folder).count().states["queued"] >= 1
@@ -119,49 +110,49 @@ def worker(service: JobService) -> Worker:
     return Worker(service.folder, service.queue, None, ResultCache(service.folder.path, 0), None)  # type: ignore[arg-type]
 
 
-def test_jobs_with_damaged_state_begin_again(service: JobService, upload: Source) -> None:
-    ways = ANY_FILE | ONLY_STATE
-    jobs = {how: service.accept(ASKED, upload, None)[0] for how in ways}
-    other, _ = service.accept(ASKED, upload, None)
+def test_jobs_with_damaged_state_start_again(service: JobService, upload: Source) -> None:
+    damages = ANY_FILE | ONLY_STATE
+    jobs = {how: service.accept(JOB_SPEC, upload, None)[0] for how in damages}
+    other, _ = service.accept(JOB_SPEC, upload, None)
     for how, job in jobs.items():
         job.save(JobState(state="done", finished="2999-01-01T00:00:00.000Z", percent=0.5, timeline=TIMELINE))
-        ways[how](job.path / "state.json")
-    everything_answers(service, other)
+        damages[how](job.path / "state.json")
+    check_other_jobs(service, other)
     waiting = service.queue.waiting()
     for how, job in jobs.items():
         assert (how, service.read(job)[1], job.id in waiting) == (how, JobState(), True)
-    assert service.folder.index.counts()["queued"] == len(ways) + 1
-    assert damaged.count(service.folder.path.parent)["state"] == len(ways)
+    assert service.folder.index.counts()["queued"] == len(damages) + 1
+    assert damaged.count(service.folder.path.parent)["state"] == len(damages)
 
 
 @pytest.mark.parametrize("by", ["the list", "its key", "recovery"])
 def test_jobs_with_damaged_record_are_set_aside(service: JobService, upload: Source, by: str) -> None:
-    ways = ANY_FILE | ONLY_SPEC
-    jobs = {how: service.accept(ASKED, upload, how)[0] for how in ways}
-    other, _ = service.accept(ASKED, upload, None)
+    damages = ANY_FILE | ONLY_SPEC
+    jobs = {how: service.accept(JOB_SPEC, upload, how)[0] for how in damages}
+    other, _ = service.accept(JOB_SPEC, upload, None)
     for how, job in jobs.items():
-        ways[how](job.path / "job.json")
+        damages[how](job.path / "job.json")
     if by == "its key":
         for how, job in jobs.items():
-            assert (how, service.accept(ASKED, upload, how)[1]) == (how, True)  # the key is free again
+            assert (how, service.accept(JOB_SPEC, upload, how)[1]) == (how, True)  # the key is free again
             with service.folder.job(job.id).locked():  # type: ignore[union-attr]
                 service.folder.job(job.id).remove()  # type: ignore[union-attr]
     elif by == "recovery":
         worker(service).recover()
         Reconciler(service.folder).run()
-    everything_answers(service, other)
+    check_other_jobs(service, other)
     for job in jobs.values():
         with pytest.raises(JobNotFound):
             service.find(job.id)
     count = JobStats(service.folder).count()
-    assert (count.damaged["job"], count.states["queued"]) == (len(ways), 1)
+    assert (count.damaged["job"], count.states["queued"]) == (len(damages), 1)
     for aside in damaged.folder(service.folder.path.parent).iterdir():
         assert (aside / "source").read_bytes() == b"0123456789"
 
 
 @pytest.mark.parametrize("how", ["empty folder", "a file", "a dangling link", "closed"])
-def test_what_is_no_job_folder_is_set_aside(service: JobService, upload: Source, how: str) -> None:
-    other, _ = service.accept(ASKED, upload, None)
+def test_stray_entries_are_set_aside(service: JobService, upload: Source, how: str) -> None:
+    other, _ = service.accept(JOB_SPEC, upload, None)
     path = service.folder.path / ("a" * 24)
     match how:
         case "empty folder":
@@ -172,24 +163,24 @@ def test_what_is_no_job_folder_is_set_aside(service: JobService, upload: Source,
             path.symlink_to("nowhere")
         case "closed":
             path.mkdir(mode=0)
-    everything_answers(service, other)
+    check_other_jobs(service, other)
     assert JobStats(service.folder).count().damaged["job"] == 1
     assert not [name for name in service.folder.names() if name == path.name and os.access(path, os.W_OK)]
 
 
-def test_finished_job_whose_folder_became_file_is_set_aside(service: JobService, upload: Source) -> None:
-    job, _ = service.accept(ASKED, upload, None)
-    other, _ = service.accept(ASKED, upload, None)
+def test_job_folder_replaced_by_a_file_is_set_aside(service: JobService, upload: Source) -> None:
+    job, _ = service.accept(JOB_SPEC, upload, None)
+    other, _ = service.accept(JOB_SPEC, upload, None)
     job.save(JobState(state="done", finished="2999-01-01T00:00:00.000Z"))
     replaced(job.path).write_bytes(b"no folder")
-    everything_answers(service, other)
+    check_other_jobs(service, other)
     count = JobStats(service.folder).count()
     assert (count.damaged["job"], count.states["done"]) == (1, 0)
 
 
 @pytest.mark.parametrize("how", ["missing", "a folder", "a FIFO", "a link"])
-def test_job_without_usable_lock_is_worked_on(service: JobService, upload: Source, how: str) -> None:
-    job, _ = service.accept(ASKED, upload, None)
+def test_job_without_usable_lock_can_be_locked(service: JobService, upload: Source, how: str) -> None:
+    job, _ = service.accept(JOB_SPEC, upload, None)
     lock = job.path / "lock"
     {"missing": lambda path: path.unlink(), **ANY_FILE}[how](lock)
     with job.locked() as mine, job.locked() as twice:
@@ -198,7 +189,7 @@ def test_job_without_usable_lock_is_worked_on(service: JobService, upload: Sourc
 
 
 def test_fields_of_a_newer_version_are_ignored(service: JobService, upload: Source) -> None:
-    job, _ = service.accept(ASKED, upload, None)
+    job, _ = service.accept(JOB_SPEC, upload, None)
     job.save(JobState(state="failed", finished="2026-01-01T00:00:00.000Z"))
     for name in ("job.json", "state.json"):
         altered(priority={"of": ["a", "newer"]}, version=2)(job.path / name)
@@ -215,11 +206,11 @@ MESSAGES = (
 )  # fmt: skip
 
 
-def test_damaged_messages_in_the_queue_are_passed_over(service: JobService, upload: Source) -> None:
+def test_damaged_queue_messages_are_skipped(service: JobService, upload: Source) -> None:
     for message in MESSAGES:
         service.queue.huey.storage.enqueue(message)
         service.queue.huey.storage.add_to_schedule(message, datetime(2020, 1, 1))
-    job, _ = service.accept(ASKED, upload, None)
+    job, _ = service.accept(JOB_SPEC, upload, None)
     assert service.queue.waiting() == [job.id]
     assert service.queue_position(job.id) == 1
     done = list[str]()
@@ -231,7 +222,7 @@ def test_damaged_messages_in_the_queue_are_passed_over(service: JobService, uplo
 
 
 @pytest.mark.parametrize("how", [name for name in ANY_FILE if name not in ("NaN",)])
-def test_damaged_journal_is_begun_anew(tmp_path: Path, how: str) -> None:
+def test_damaged_journal_keeps_whole_records_only(tmp_path: Path, how: str) -> None:
     path = tmp_path / "journal"
     journal = Journal(path, {"version": "1"}, 2)
     for index in range(3):
@@ -242,14 +233,14 @@ def test_damaged_journal_is_begun_anew(tmp_path: Path, how: str) -> None:
         with pytest.raises((DamagedFile, FileNotFoundError)):
             read(path)
     journal = Journal(path, {"version": "1"}, 2)
-    contents = len(journal.contents.scores)
-    assert contents == (2 if how == "cut off" else 0)
-    journal.append_window(contents, False, np.float32([0, 1]))
+    kept = len(journal.contents.scores)
+    assert kept == (2 if how == "cut off" else 0)
+    journal.append_window(kept, False, np.float32([0, 1]))
     journal.close()
-    assert len(read(path).scores) == contents + 1
+    assert len(read(path).scores) == kept + 1
 
 
-def test_parsing_accepts_only_what_was_meant() -> None:
+def test_record_fields_of_wrong_type_are_refused() -> None:
     with pytest.raises(DamagedFile, match="windows is '12'"):
         parse(JobState, json.dumps(dataclasses.asdict(JobState()) | {"windows": "12"}).encode())
     assert parse(JobState, b"{}") == JobState()

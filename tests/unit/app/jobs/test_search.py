@@ -1,4 +1,4 @@
-"""Search among kept jobs: the nearest windows, of the owner's jobs alone, and of jobs that are still there."""
+"""Search in kept jobs: the nearest windows, only in the owner's jobs, never in removed ones."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def near(vectors: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
 
 
 def found(search: MomentSearch, query: np.ndarray, owner: str | None = None, **more: object) -> list[tuple[str, int]]:
-    asked = Query(query, **({"space": SPACE, "limit": 5} | more))  # type: ignore[arg-type]
-    return [(moment.job.id, moment.window) for moment in search.search(asked, owner).moments]
+    request = Query(query, **({"space": SPACE, "limit": 5} | more))  # type: ignore[arg-type]
+    return [(moment.job.id, moment.window) for moment in search.search(request, owner).moments]
 
 
 def test_nearest_windows_of_all_jobs_come_first(store: JobStore) -> None:
@@ -98,7 +98,7 @@ def test_removed_jobs_are_not_found_and_new_ones_are(store: JobStore) -> None:
     assert found(search, scenes[0], limit=2) == [(third.id, 0), (second.id, 0)]
 
 
-def test_job_that_is_removed_during_search_is_left_out(store: JobStore) -> None:
+def test_job_removed_during_search_is_left_out(store: JobStore) -> None:
     scenes = directions(3)
     search = MomentSearch(store, ROOM)
     gone, kept = keep_job(store, scenes), keep_job(store, near(scenes, 0.2))
@@ -107,7 +107,7 @@ def test_job_that_is_removed_during_search_is_left_out(store: JobStore) -> None:
     assert found(search, scenes[0], limit=1) == [(kept.id, 0)]
 
 
-def test_memory_is_for_the_newest_jobs(store: JobStore) -> None:
+def test_newest_jobs_are_searched_when_memory_is_short(store: JobStore) -> None:
     scenes = directions(10)
     jobs = [keep_job(store, near(scenes, 0.1, seed)) for seed in range(1, 5)]
     search = MomentSearch(store, 25 * ROW_BYTES)

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from app.errors import LimitExceeded, Undecodable
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop, scaled_size
+from app.media.reader import Reader
 from app.media.sampling import Timing, frames_at
 from app.media.types import Limits, Media, Source
 from app.timeline.cuts import CutFinder
 from app.timeline.windows import Grid, Windows
 from app.video.container import convert_errors
 from app.video.decode import check_length
-from app.video.readers import Reader, open_sequentially
+from app.video.readers import open_sequentially
 
 COMPARE_INTERVAL_S = 0.1  # between two frames that are compared for a cut; windows may lie farther apart
 STILL_S = 2.0  # a frame shown for this long is a still, not part of a low frame rate

@@ -3,34 +3,21 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from av.error import FFmpegError
 
 from app.errors import ClipstackError, Undecodable
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop, open_clips, scaled_size
+from app.media.reader import Reader
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.video.container import convert_errors
 from app.video.probe import DEFAULTS, Resources, open_video, probe, threads_for
-from app.video.readers import Reader, open_reader
+from app.video.readers import open_reader
 
 REASON = 200  # characters
-
-
-class GpuDecoder(Protocol):
-    """Interface of a decoder whose frames stay on a GPU (app/video/gpu_frames.py)."""
-
-    def open_clips(self, request: ClipRequest) -> Sequence[Any]:
-        """Return the clips' views of the region's mirror; raises ValueError as `clip_shape`."""
-
-    def open_reader(self, source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:
-        """Open a reader whose frames are on the GPU."""
-        ...
-
-    def finish(self) -> None:
-        """Wait until all writes are complete."""
 
 
 def decode(
@@ -117,4 +104,4 @@ def _write(reader: Reader, rows: list[list[int]], clips: Sequence[Any], crop: in
         raise Undecodable("the file is damaged: it ends before the last requested frame")
 
 
-__all__ = ["GpuDecoder", "check_length", "decode", "open_video", "probe"]
+__all__ = ["check_length", "decode", "open_video", "probe"]

@@ -9,7 +9,7 @@ from app.shm.cuda_runtime import GpuRegionHandle
 if TYPE_CHECKING:
     from av.codec.hwaccel import HWAccel
 
-    from app.video.decode import GpuDecoder
+    from app.media.reader import GpuDecoder
 
 
 class GpuUnavailable(RuntimeError):

@@ -26,11 +26,11 @@ from torch.utils.dlpack import from_dlpack
 
 from app.media.colour import conversion, matrix, yuv_matrix
 from app.media.frames import clip_shape
+from app.media.reader import Reader
 from app.media.types import ClipRequest, Media, Source
 from app.shm.cuda_runtime import CudaRuntime
 from app.video.container import open_container
 from app.video.packet_reader import PacketReader
-from app.video.readers import Reader
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 

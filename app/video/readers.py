@@ -8,29 +8,12 @@ B-frames, MPEG-2 and MPEG-4 with B-frames in MP4 and Matroska, and MP4 whose edi
 PyAV reads those too.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
-
 from app.images.animations import ANIMATED, AnimationReader
-from app.media.sampling import Timing
+from app.media.reader import Reader
 from app.media.types import Media, Source
 from app.video.decord_reader import open_decord_reader
 from app.video.packet_reader import PacketReader
 from app.video.probe import DEFAULTS, Resources
-
-
-class Reader(Protocol):
-    """Interface of an open video; frames are numbered from 0 in display order."""
-
-    timing: Timing
-    missing: int  # frames that an MP4's index lists and the file lacks; 0 for other containers
-    cut_off: bool  # the file is truncated, and all frames of `timing` are present
-
-    def read(self, numbers: Sequence[int]) -> Iterator[Any]:
-        """Yield upright frames of the reader's size, one for each of `numbers`, which must rise.
-
-        Each is a Frame, or a tensor from DeviceReader (app/video/gpu_frames.py).
-        """
 
 
 def open_reader(

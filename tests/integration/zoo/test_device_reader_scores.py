@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.frames import centre_crop, scaled_size
+from app.media.reader import Reader
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import Limits
 from app.settings import CHECKOUT
 from app.video.gpu_frames import DeviceReader
 from app.video.probe import probe
-from app.video.readers import Reader, open_reader
+from app.video.readers import open_reader
 from tests.support.regions import whole
 from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
 

@@ -21,6 +21,9 @@ def create_app(settings: Settings) -> Flask:
     from app.jobs.service import JobService
     from app.metrics.middleware import record_requests
     from app.metrics.service import MetricsService
+    from app.nodes.idempotency import IdempotencyKeys
+    from app.nodes.peers import Peers
+    from app.nodes.shared_state import SharedState
     from app.openapi import parameter_names
     from app.openapi import views as openapi_views
     from app.pipeline.cache import ResultCache
@@ -28,7 +31,7 @@ def create_app(settings: Settings) -> Flask:
     from app.pipeline.worker import Pipeline
     from app.uploads.resumable import open_store
     from app.uploads.transfer import TransferLimiter
-    from app.web import classify, error_handlers, known_params, search, webhooks
+    from app.web import classify, error_handlers, known_params, nodes, search, webhooks
     from app.web import feedback as feedback_views
     from app.web import jobs as job_views
     from app.web.headers import KnownHeaders
@@ -43,7 +46,14 @@ def create_app(settings: Settings) -> Flask:
     app.config["CLIPSTACK"] = settings
     workers = app.extensions["clipstack.workers"] = WorkerRegistry(settings.run_dir / "web" / "crew")
     pipeline = app.extensions["clipstack"] = Pipeline(settings, workers)
-    app.extensions["clipstack.monitor"] = MetricsService(settings, "web", pipeline.facts)
+    monitor = app.extensions["clipstack.monitor"] = MetricsService(settings, "web", pipeline.facts)
+    shared_state = None
+    if settings.redis_url:
+        shared_state = SharedState(settings.redis_url, lambda: monitor.recorder.count("clipstack_redis_failures_total"))
+    app.extensions[nodes.PEERS] = Peers(settings.node, settings.other_nodes)
+    app.extensions[nodes.IDEMPOTENCY] = IdempotencyKeys(
+        settings.node, settings.other_nodes, shared_state, settings.job_days
+    )
     app.extensions["clipstack.results"] = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
     jobs = app.extensions["clipstack.jobs"] = JobService(settings)
     app.extensions["clipstack.search"] = MomentSearch(jobs.folder, settings.search_mb << 20)
@@ -52,7 +62,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["clipstack.uploads"] = open_store(settings)
     app.extensions["clipstack.transfers"] = TransferLimiter(settings.max_transfers)
     app.extensions["clipstack.watchers"] = EventStreamLimiter(settings.max_watchers)
-    app.extensions["clipstack.access"] = Authenticator(settings, app.extensions["clipstack"].backlog_s)
+    app.extensions["clipstack.access"] = Authenticator(settings, pipeline.backlog_s, shared_state)
     app.extensions[known_params.EXTENSION] = parameter_names(settings)
     record_requests(app)
     trace_requests(app)
@@ -95,5 +105,6 @@ def stop(app: Flask) -> None:
     app.extensions["clipstack.monitor"].stop()
     app.extensions["clipstack.feedback"].close()
     app.extensions["clipstack.jobs"].stop()
+    app.extensions["clipstack.peers"].close()
     app.extensions["clipstack"].stop()
     tracing.stop()

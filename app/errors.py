@@ -3,6 +3,7 @@
 Raised by:
 
     auth ............. Unauthorized  Forbidden  CsrfFailed  TooManyRequests  KeyStoreUnavailable
+    nodes ............ NodeAway
     web .............. BadRequest  NotFound  MethodNotAllowed  DeadlineExceeded  ClientDisconnected  Overloaded
       uploads ........ InvalidMultipart  MissingFile  EmptyFile  TooManyFiles  TooLarge  RequestTimeout  StorageFull
       params ......... InvalidParameter
@@ -249,6 +250,13 @@ class NotReady(Unavailable):
     """The service or a model is starting or restarting; retry in a moment."""
 
     code = "not_ready"
+
+
+class NodeAway(Unavailable):
+    """The node that this job or upload is on does not answer; it continues when the node is back."""
+
+    code = "node_away"
+    retry_after_s = 5
 
 
 class KeyStoreUnavailable(Unavailable):

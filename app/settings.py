@@ -101,6 +101,13 @@ class Settings(SettingsTable):
                 "CLIPSTACK_SANDBOX is required, and CLIPSTACK_DECODER_DEVICE is cuda: a decoder on the GPU cannot have "
                 "every layer (docs/security.md)"
             )
+        if self.nodes and self.node not in self._addresses:
+            raise InvalidSetting(
+                f"CLIPSTACK_NODES lists {', '.join(self._addresses)}, and CLIPSTACK_NODE is {self.node!r}: set it to "
+                "one of them"
+            )
+        if self.redis_url and not self.node:
+            raise InvalidSetting("CLIPSTACK_REDIS_URL is for several nodes: set CLIPSTACK_NODE to this one's name")
         held = self.max_inflight + self.max_queue + self.max_watchers + self.max_transfers
         if held >= self.web_threads:
             raise InvalidSetting(
@@ -119,6 +126,16 @@ class Settings(SettingsTable):
         """Whether other machines can reach nginx, according to the settings."""
         host = self.published.rpartition(":")[0] if self.published else self.host
         return host not in LOOPBACK
+
+    @property
+    def _addresses(self) -> dict[str, str]:
+        entries = (entry.partition("=") for entry in self.nodes.split(",") if entry)
+        return {name: address for name, _, address in entries}
+
+    @property
+    def other_nodes(self) -> dict[str, str]:
+        """Names of the other nodes, and the addresses of their nginx, `host:port`."""
+        return {name: address for name, address in self._addresses.items() if name != self.node}
 
     @property
     def triton_sockets(self) -> Path:

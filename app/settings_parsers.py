@@ -52,6 +52,26 @@ def host_port(text: str) -> str:
     return text
 
 
+NODE_NAME = re.compile(r"[a-z][a-z0-9]{0,11}")
+MAX_NODES = 32
+
+
+def node_name(text: str) -> str:
+    """Check the name of a node."""
+    if not NODE_NAME.fullmatch(text):
+        raise ValueError("must be 1 to 12 lower-case letters and digits, a letter first")
+    return text
+
+
+def node_list(text: str) -> str:
+    """Check nodes, as `a=10.0.0.1:8080`, separated by commas."""
+    entries = [part.strip() for part in text.split(",") if part.strip()]
+    names = [node_name(entry.partition("=")[0]) for entry in entries if host_port(entry.partition("=")[2])]
+    if len(set(names)) < len(names) or len(names) > MAX_NODES:
+        raise ValueError(f"must name each node once, at most {MAX_NODES}: a=10.0.0.1:8080,b=10.0.0.2:8080")
+    return ",".join(entries)
+
+
 def network_list(text: str) -> str:
     """Check addresses and networks, separated by commas."""
     for part in text.split(","):
@@ -98,7 +118,7 @@ def source_list(text: str) -> str:
     return ",".join(filter(None, map(str.strip, text.split(","))))
 
 
-def redis_url(text: str) -> str:
+def redis_address(text: str) -> str:
     """Check the URL of a Redis server."""
     if not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must begin with redis://, rediss:// or unix://")

@@ -13,11 +13,13 @@ from app.settings_parsers import (
     host_port,
     http_url,
     network_list,
+    node_list,
+    node_name,
     one_of,
     optional_path,
     origin_list,
     receiver_list,
-    redis_url,
+    redis_address,
     source_list,
     tcp_port,
 )
@@ -160,7 +162,23 @@ class SettingsTable:
         "How clips reach Triton: shared GPU memory, shared host memory, inline in gRPC messages; `auto`: the best one.",
     )
     queue: str = setting(
-        "", redis_url, "Job queue: `redis://host:6379/0`, or (none) for a SQLite file in the data folder."
+        "", redis_address, "Job queue: `redis://host:6379/0`, or (none) for a SQLite file in the data folder."
+    )
+    node: str = setting(
+        "",
+        node_name,
+        "Name of this node, which ids of its jobs and uploads begin with, where several nodes run (docs/nodes.md).",
+    )
+    nodes: str = setting(
+        "",
+        node_list,
+        "All nodes, as `a=10.0.0.1:8080,b=10.0.0.2:8080`: this node lists their jobs too (docs/nodes.md).",
+    )
+    redis_url: str = setting(
+        "",
+        redis_address,
+        "Redis or Valkey that all nodes share, for idempotency keys, limits of keys and logins; (none): each node has "
+        "its own.",
     )
     job_workers: int = setting(1, between(1, 64), "Jobs that the job worker runs at the same time.")
     max_jobs: int = setting(100, between(1, 100000), "Most jobs that wait or run; one more is answered 503.")

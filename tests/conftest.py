@@ -85,5 +85,7 @@ def leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
     if "stack" in request.fixturenames:
         folders.append(request.getfixturevalue("stack").run_dir / "uploads")
     spared = request.getfixturevalue("browser_process") if "browser" in request.fixturenames else None
+    if "cluster" in request.fixturenames:  # a load balancer replaces its workers
+        spared = request.getfixturevalue("cluster").edge.pid
     with guarded(pytest.fail, *folders, spared=spared):
         yield

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import math
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 
 from flask import Request
 
@@ -14,20 +14,28 @@ from app.admission.flags import RejectFlags, free_places
 from app.auth.keys import Key, KeyFile
 from app.auth.limits import CONCURRENT_MESSAGE, Quotas, RateState
 from app.auth.sessions import Session, Sessions
+from app.auth.shared_limits import SharedLimits
+from app.auth.shared_sessions import SharedSessions
 from app.errors import TooManyRequests, Unauthorized
+from app.nodes.shared_state import SharedState, SharedStateAway
 from app.settings import Settings
 
+LEASE_SLACK_S = 30  # a slot of a killed node is free again so long after its last request must have ended
 DEFAULT_SHARE = 0.5  # share of the service's capacity for a key without a limit of its own
 
 
 class Authenticator:
     """The keys, sessions and quotas of one worker."""
 
-    def __init__(self, settings: Settings, backlog_s: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, backlog_s: Callable[[], float], shared_state: SharedState | None = None
+    ) -> None:
         self.required = settings.asks_for_keys
         self.keys = KeyFile(settings.keys_file)
-        self.sessions = Sessions(settings.data_dir / "sessions")
+        self.sessions = SharedSessions(shared_state) if shared_state else Sessions(settings.data_dir / "sessions")
         self.quotas = Quotas(settings.run_dir / "web" / "quota")
+        lease_s = settings.longest_answer_s + LEASE_SLACK_S
+        self._shared_limits = SharedLimits(shared_state, lease_s) if shared_state else None
         # Browsers accept a `__Host-` cookie from this host alone, and only over TLS
         self.cookie = "__Host-clipstack" if settings.tls else "clipstack"
         self.secure = settings.tls
@@ -80,7 +88,38 @@ class Authenticator:
         except TooManyRequests:
             self._reject_flags.raise_flag(key.id, lambda: self._has_room(key))
             raise
-        return self.quotas.count_request(key.id, key.rate, key.burst) if key.rate else None
+        self._hold_shared_slot(key, quota)
+        return self.count(key)
+
+    def _hold_shared_slot(self, key: Key, quota: ExitStack) -> None:
+        """Hold a slot of the key's limit over all nodes; the default share is of this node's capacity alone."""
+        if self._shared_limits and key.concurrent:
+            slot = self._shared_limits.slot(key.id, key.concurrent, self._retry_after_s())
+            quota.enter_context(slot)
+
+    def count(self, key: Key) -> RateState | None:
+        """Count one file against the key's rate: over all nodes, or at this one while the shared state is away.
+
+        Returns:
+            What the rate still allows; None without a rate limit.
+
+        Raises:
+            RateLimited: The key is too fast.
+        """
+        if key.rate is None:
+            return None
+        if self._shared_limits:
+            with suppress(SharedStateAway):
+                return self._shared_limits.count_request(key.id, key.rate, key.burst)
+        return self.quotas.count_request(key.id, key.rate, key.burst)
+
+    @contextmanager
+    def slot(self, key: Key) -> Iterator[None]:
+        """Hold a slot for one more file of this key in the block; raises TooManyRequests on entry."""
+        with ExitStack() as quota:
+            quota.enter_context(self.quotas.slot(key.id, "work", self.max_concurrent(key)))
+            self._hold_shared_slot(key, quota)
+            yield
 
     def _has_room(self, key: Key) -> bool:
         """Return whether free_places of the key's slots are free for nginx to admit its uploads again."""
@@ -96,5 +135,12 @@ class Authenticator:
         if not self.quotas.has_slots(key.id, "work", self.max_concurrent(key), 1):
             self._reject_flags.raise_flag(key.id, lambda: self._has_room(key))
             raise TooManyRequests(CONCURRENT_MESSAGE.format(self.max_concurrent(key)), self._retry_after_s())
+        if self._shared_limits and (key.rate or key.concurrent):
+            with suppress(SharedStateAway):
+                if key.concurrent:
+                    self._shared_limits.require_slot(key.id, key.concurrent, self._retry_after_s())
+                if key.rate:
+                    self._shared_limits.count_request(key.id, key.rate, key.burst, count=False)
+                return
         if key.rate:
             self.quotas.check_rate(key.id, key.rate, key.burst)

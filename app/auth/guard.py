@@ -76,15 +76,14 @@ def require_lane(lane: str) -> None:
 def count_upload() -> None:
     """Count a further upload of this request against the key's rate; raises TooManyRequests."""
     key: Key | None = g.get("key")
-    if key and key.rate:
-        get_authenticator().quotas.count_request(key.id, key.rate, key.burst)
+    if key:
+        get_authenticator().count(key)
 
 
 def hold_upload() -> AbstractContextManager[None]:
     """Hold a place for a further upload of this request's key in the block; raises TooManyRequests on entry."""
     key: Key | None = g.get("key")
-    authenticator = get_authenticator()
-    return authenticator.quotas.slot(key.id, "work", authenticator.max_concurrent(key)) if key else nullcontext()
+    return get_authenticator().slot(key) if key else nullcontext()
 
 
 def check_upload_csrf(fields: Mapping[str, str]) -> None:

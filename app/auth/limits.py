@@ -59,6 +59,13 @@ class RateState:
         }
 
 
+def too_fast(ahead_s: float, rate: float, burst: int) -> RateLimited:
+    """Return the error when the next evenly spaced file is due in `ahead_s` seconds, too late for the burst."""
+    retry_after_s = max(1, math.ceil(ahead_s - (burst - 1) / rate))
+    message = f"this key may send {rate:g} files per second: retry in {retry_after_s} s"
+    return RateLimited(message, retry_after_s, RateState.after(ahead_s, rate, burst).headers)
+
+
 class Quotas:
     """The quotas of all keys, in files in `folder`."""
 
@@ -97,11 +104,8 @@ class Quotas:
     def _check(self, descriptor: int, rate: float, burst: int) -> tuple[float, float]:
         """Return when the next evenly spaced request is due, absolute and from now on; raises RateLimited."""
         due_s, ahead_s = _due(descriptor, rate, burst)
-        wait_s = ahead_s - (burst - 1) / rate - 1e-9
-        if wait_s > 0:
-            retry_after_s = max(1, math.ceil(wait_s))
-            message = f"this key may send {rate:g} files per second: retry in {retry_after_s} s"
-            raise RateLimited(message, retry_after_s, RateState.after(ahead_s, rate, burst).headers)
+        if ahead_s - (burst - 1) / rate > 1e-9:
+            raise too_fast(ahead_s, rate, burst)
         return due_s, ahead_s
 
     @contextmanager

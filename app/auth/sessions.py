@@ -54,7 +54,7 @@ class Sessions:
 
     def find(self, token: str) -> Session | None:
         """Return the session of a token, None if it is unknown, damaged or over."""
-        if not _TOKEN.fullmatch(token):
+        if not is_token(token):
             return None
         try:
             session = _read(self._path(token))
@@ -64,7 +64,7 @@ class Sessions:
 
     def remove(self, token: str) -> None:
         """End the session of a token, if there is one."""
-        if _TOKEN.fullmatch(token):
+        if is_token(token):
             self._path(token).unlink(missing_ok=True)
 
     def _path(self, token: str) -> Path:
@@ -91,6 +91,11 @@ class Sessions:
             path.unlink(missing_ok=True)
 
 
+def is_token(text: str) -> bool:
+    """Return whether `text` has the form of a token."""
+    return bool(_TOKEN.fullmatch(text))
+
+
 def _age(path: Path) -> float:
     """Return a file's modification time in seconds since the epoch; now for a missing file."""
     with suppress(FileNotFoundError):
@@ -101,11 +106,19 @@ def _age(path: Path) -> float:
 def _read(path: Path) -> Session | None:
     """Return the session in a file, None when it does not exist; raises DamagedFile."""
     try:
-        values = json.loads(read_file(path, MAX_FILE_BYTES))
-        session = Session(*(values[name] for name in ("key", "sha256", "ends", "csrf")))
+        return parse_session(read_file(path, MAX_FILE_BYTES))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except OSError as error:
+        raise DamagedFile(f"not a session: {str(error)[:200]}") from error
+
+
+def parse_session(content: bytes) -> Session:
+    """Return the session that `content` describes; raises DamagedFile."""
+    try:
+        values = json.loads(content)
+        session = Session(*(values[name] for name in ("key", "sha256", "ends", "csrf")))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedFile(f"not a session: {str(error)[:200]}") from error
     texts = (session.key, session.sha256, session.csrf)
     if not all(isinstance(text, str) and text.isascii() for text in texts) or not _is_time(session.ends):

@@ -50,7 +50,7 @@ def main() -> None:
     logging.getLogger("huey").setLevel(logging.WARNING)
     remove_stale_regions()
     folder = JobStore(settings.data_dir / "jobs")
-    queue = Queue(settings.queue, settings.data_dir)
+    queue = Queue(settings.queue, settings.data_dir, settings.node)
     pipeline = Pipeline(replace(settings, decoders=settings.job_workers, decoder_device="cpu"))
     results = ResultCache(settings.data_dir / "results", settings.results_mb << 20)
     worker = Worker(folder, queue, pipeline, results, Transfers(settings, record_json), _parent_id())

@@ -14,6 +14,7 @@ from huey.registry import Message
 from huey.serializer import Serializer
 
 from app.jobs.sqlite_storage import RecoveringSqliteStorage
+from app.nodes.ids import on_node
 
 NAME = "clipstack"
 TASK = "analyse"
@@ -45,10 +46,10 @@ class _Json(Serializer):  # type: ignore[misc]
 
 
 class Queue:
-    """Queue at `url`: a `redis://` address, or empty for a SQLite file in `folder`."""
+    """Queue of a node at `url`: a `redis://` address, or empty for a SQLite file in `folder`."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self.huey = _huey(url, folder)
+    def __init__(self, url: str, folder: Path, node: str = "") -> None:
+        self.huey = _huey(url, folder, on_node(node, NAME) if url else NAME)
         self._handler: Callable[[str], None] | None = None
         self._task = self.huey.task(name=TASK)(self._run)
 
@@ -80,8 +81,8 @@ class Queue:
         self.huey.storage.close()
 
 
-def _huey(url: str, folder: Path) -> Huey:
-    shared = {"name": NAME, "results": False, "serializer": _Json()}
+def _huey(url: str, folder: Path, name: str) -> Huey:
+    shared = {"name": name, "results": False, "serializer": _Json()}
     if url:
         timeouts = f"socket_timeout={REDIS_TIMEOUT_S}&socket_connect_timeout={REDIS_TIMEOUT_S}"
         return cast(Huey, RedisHuey(url=f"{url}{'&' if '?' in url else '?'}{timeouts}", **shared))

@@ -44,7 +44,7 @@ class JobService:
     def start(self) -> None:
         """Create the job folder and connect to the queue."""
         self.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._queue = Queue(self._settings.queue, self._settings.data_dir)
+        self._queue = Queue(self._settings.queue, self._settings.data_dir, self._settings.node)
 
     def stop(self) -> None:
         """Close the queue and the index."""
@@ -63,7 +63,7 @@ class JobService:
             TooManyRequests: This owner has its maximum of unfinished jobs.
             StorageFull: There is no room for the file.
         """
-        spec = replace(spec, id=job_id(key, spec.owner), created=now())
+        spec = replace(spec, id=job_id(key, spec.owner, self._settings.node), created=now())
         if key:
             if source is not None:
                 spec = replace(spec, sha256=digest(source.path, source.offset, source.length))
@@ -87,7 +87,7 @@ class JobService:
 
     def made_of(self, upload: str, owner: str, key: str | None) -> Job | None:
         """Return the job that this key made of a resumable upload, which is gone since; None without one."""
-        job = self.folder.job(job_id(key, owner)) if key and upload else None
+        job = self.folder.job(job_id(key, owner, self._settings.node)) if key and upload else None
         try:
             return job if job and self.read(job)[0].upload == upload else None
         except JobNotFound:

@@ -58,6 +58,8 @@ _TABLE: tuple[tuple[str, Kind, str, str], ...] = (
      "Decoder processes that ended while they worked: by signal, exit status, timeout (killed: too slow), "
      "cancelled (killed: the client is gone), idle (died without work), lost (the pool lost its task)."),
     ("videos_decoded_total", "counter", "program device", "Videos and pictures decoded, by cpu or cuda."),
+    ("redis_failures_total", "counter", "",
+     "Operations on `CLIPSTACK_REDIS_URL` that failed; keys' limits and idempotency keys then hold per node."),
     ("videos_not_on_gpu_total", "counter", "program",
      "Videos that should have been decoded on the GPU, and were decoded on the CPU."),
 )  # fmt: skip

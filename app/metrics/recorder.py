@@ -31,6 +31,7 @@ class MetricsRecorder:
         # Create all files now: a process whose master was killed must not create some beside its successor's later
         self.set("clipstack_processes", 1, program)
         self.count("clipstack_videos_not_on_gpu_total", program, by=0)
+        self.count("clipstack_redis_failures_total", by=0)
         self._get_series("clipstack_stage_seconds", ("infer",))
 
     def _create(self, family: Family) -> Any:

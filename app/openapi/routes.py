@@ -10,6 +10,7 @@ from app.feedback.records import STATES as FEEDBACK_STATES
 from app.fetch import errors as fetching
 from app.jobs.storage.records import STATES
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
+from app.nodes.ids import id_pattern
 from app.openapi.classify_schemas import CACHE
 from app.openapi.feedback_schemas import ENTRY_ID, JOB_ID
 from app.openapi.route import JSON, Errors, Parameter, Route, integer, json_of
@@ -29,7 +30,7 @@ NGINX_ERRORS: dict[int, tuple[str, ...]] = {
     405: ("method_not_allowed",), 408: ("request_timeout",), 411: ("length_required",), 412: ("precondition_failed",),
     413: ("too_large",), 414: ("uri_too_long",), 416: ("range_not_satisfiable",), 421: ("unknown_host",),
     429: ("too_many_requests",), 431: ("headers_too_large",), 501: ("not_implemented",),
-    503: ("not_ready", "overloaded"), 505: ("http_version",),
+    503: ("not_ready", "node_away", "overloaded"), 505: ("http_version",),
 }  # fmt: skip
 
 COMMON_ERRORS: Errors = (
@@ -67,7 +68,7 @@ def _seconds(minimum: float, maximum: float) -> Schema:
     return {"type": "number", "minimum": minimum, "maximum": maximum}
 
 
-_JOB_ID = Parameter("identity", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the job.", "path", JOB_ID)
+_JOB_ID = Parameter("identity", {"type": "string", "pattern": f"^{id_pattern(24)}$"}, "Id of the job.", "path", JOB_ID)
 _DEADLINE = Parameter(
     HEADER, {"type": "integer", "minimum": 1, "maximum": MAX_MS},
     "Deadline in milliseconds after the request; then 504.", "header", 10_000,

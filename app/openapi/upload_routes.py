@@ -1,6 +1,7 @@
 """Routes of resumable uploads (tus 1.0)."""
 
 from app import errors
+from app.nodes.ids import id_pattern
 from app.openapi.route import Parameter, Route, json_of
 from app.openapi.schemas import COUNT, TEXT, Schema, prop
 from app.uploads import errors as upload_errors
@@ -9,7 +10,9 @@ from app.uploads import tus
 UPLOAD_ID = "9f2c4e6a8b0d1f3e5a7c9b1d3f5e7a90"
 _TAG, _PATH = "Uploads", "/v1/uploads/{identity}"
 _SHA1 = "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0="
-_ID = Parameter("identity", {"type": "string", "pattern": "^[0-9a-f]{32}$"}, "Id of the upload.", "path", UPLOAD_ID)
+_ID = Parameter(
+    "identity", {"type": "string", "pattern": f"^{id_pattern(32)}$"}, "Id of the upload.", "path", UPLOAD_ID
+)
 _VERSION = Parameter("Tus-Resumable", TEXT, f"Must be `{tus.VERSION}`.", "header", tus.VERSION)
 _LENGTH = Parameter("Upload-Length", COUNT, "Length of the whole file, bytes.", "header", 1_048_576)
 _METADATA = Parameter(

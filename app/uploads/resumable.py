@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from app.errors import StorageFull, TooManyRequests
 from app.files import FULL, DamagedFile, file_lock, fsync_path, open_lock, read_file, try_lock, write_file
+from app.nodes.ids import id_pattern, on_node
 from app.settings import Settings
 from app.uploads.errors import UploadIncomplete, UploadLocked, UploadNotFound
 
@@ -35,7 +36,7 @@ RETRY_AFTER_S = 30
 MAX_INFO_BYTES = 64 << 10
 EVERYBODY = "everybody"  # folder of the uploads of clients without keys
 HIDDEN = "."  # prefix of folders that are being created or removed
-_ID = re.compile(r"[0-9a-f]{32}")
+_ID = re.compile(id_pattern(32))
 _NOT_FOUND = "there is no such upload: it was used, has expired, or belongs to another key; start a new one"
 
 
@@ -109,10 +110,10 @@ class ResumableUpload:
 
 
 class ResumableStore:
-    """All resumable uploads, below `folder`."""
+    """All resumable uploads of a node, below `folder`."""
 
-    def __init__(self, folder: Path, limits: UploadLimits) -> None:
-        self._folder, self.limits = folder, limits
+    def __init__(self, folder: Path, limits: UploadLimits, node: str = "") -> None:
+        self._folder, self.limits, self._node = folder, limits, node
 
     def create(self, owner: str, length: int, metadata: str) -> ResumableUpload:
         """Create an empty upload.
@@ -126,7 +127,7 @@ class ResumableStore:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with file_lock(folder / "lock", LOCK_WAIT_S):
                 self._check_room(folder, length)
-                return _create(folder, length, metadata)
+                return _create(folder, on_node(self._node, secrets.token_hex(16)), length, metadata)
         except TimeoutError:
             raise UploadLocked("another upload is being created; please try again in a moment") from None
         except OSError as error:
@@ -222,11 +223,10 @@ def open_store(settings: Settings) -> ResumableStore:
         settings.min_free_mb << 20,
         settings.upload_hours * 3600.0,
     )
-    return ResumableStore(settings.resumable_dir, limits)
+    return ResumableStore(settings.resumable_dir, limits, settings.node)
 
 
-def _create(folder: Path, length: int, metadata: str) -> ResumableUpload:
-    identity = secrets.token_hex(16)
+def _create(folder: Path, identity: str, length: int, metadata: str) -> ResumableUpload:
     new = folder / f"{HIDDEN}new-{identity}"
     try:
         new.mkdir(mode=0o700)

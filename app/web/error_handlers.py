@@ -6,6 +6,7 @@ from flask import Blueprint, Response, g, jsonify
 from werkzeug.exceptions import HTTPException
 
 from app import errors
+from app.nodes.ids import OnOtherNode
 
 blueprint = Blueprint("error_handlers", __name__)
 log = logging.getLogger(__name__)
@@ -24,6 +25,12 @@ def answer_error(error: errors.ClipstackError) -> Response:
     if isinstance(error, errors.RateLimited):
         response.headers.update(error.headers)
     return response
+
+
+@blueprint.app_errorhandler(OnOtherNode)
+def pass_on(error: OnOtherNode) -> Response:
+    """Have nginx send the request, with its body, to the node that it is for (deploy/nginx/peers.py)."""
+    return Response(headers={"X-Accel-Redirect": f"@peer_{error.node}"})
 
 
 @blueprint.app_errorhandler(HTTPException)

@@ -23,7 +23,7 @@ OF_CLIENTS = frozenset(
         "If-Modified-Since", "If-None-Match", "If-Range", "Last-Event-Id", "Origin", "Pragma", "Range", "Referer",
         "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Traceparent", "Tracestate", "Transfer-Encoding",
         "Tus-Resumable", "Upload-Checksum", "Upload-Length", "Upload-Metadata", "Upload-Offset",
-        "User-Agent", "X-Api-Key", "X-Csrf-Token", "X-Deadline-Ms", "X-File-Name",
+        "User-Agent", "X-Api-Key", "X-Clipstack-Relayed", "X-Csrf-Token", "X-Deadline-Ms", "X-File-Name",
     )
 )  # fmt: skip
 MOST_TOLD = 10  # header names in one log line, each cut to LETTERS characters

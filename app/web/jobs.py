@@ -22,7 +22,7 @@ from app.timeline import export, plot
 from app.timeline.segments import MARGIN
 from app.uploads.errors import UploadNotFound
 from app.uploads.parser import receive
-from app.web import classify
+from app.web import classify, nodes
 from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.known_params import upload_params
@@ -53,6 +53,7 @@ def find_job(identity: str) -> Job:
     Raises:
         JobNotFound: There is no job of this id, or it belongs to another key, which must not learn that it exists.
     """
+    nodes.require_here(identity)
     job = service().find(identity)
     spec = service().read(job)[0]
     if guard.get_authenticator().required and spec.owner != guard.owner():
@@ -118,7 +119,8 @@ def _accept(key: str | None) -> tuple[Job, bool]:
                 known.require_embedding()
         if not upload.url:
             classify.pipeline().check_video(upload.source)
-        return service().accept(spec, None if upload.url else upload.source, key)
+        with nodes.claimed(spec.owner, key):
+            return service().accept(spec, None if upload.url else upload.source, key)
 
 
 def _key(text: str) -> str | None:
@@ -135,12 +137,10 @@ def newest() -> Response:
     wanted = choice(request.args, "state", "all", ("all", *STATES))
     owner = guard.owner() if guard.get_authenticator().required else None
     state = None if wanted == "all" else cast(State, wanted)
-    jobs = service().newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
-    last = jobs[-1][0] if len(jobs) == limit else None
-    return jsonify(
-        jobs=[record_json(spec, state, brief=True) for spec, state in jobs],
-        next_cursor=last and f"{last.created}~{last.id}",
-    )
+    own = service().newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
+    jobs, missing = nodes.with_other_nodes([record_json(spec, state, brief=True) for spec, state in own], limit)
+    last = jobs[-1] if len(jobs) == limit else None
+    return jsonify(jobs=jobs, next_cursor=last and f"{last['created']}~{last['id']}", missing_nodes=missing)
 
 
 def _cursor(text: str) -> tuple[str, str] | None:

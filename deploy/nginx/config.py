@@ -21,10 +21,11 @@ def render(source: Path, target: Path, values: Mapping[str, str]) -> None:
     for path in sorted(source.rglob("*.conf")):
         rendered = target / path.relative_to(source)
         rendered.parent.mkdir(parents=True, exist_ok=True)
-        rendered.write_text(_NAME.sub(lambda match: _checked(values[match[1]]), path.read_text()))
+        rendered.write_text(_NAME.sub(lambda match: checked(values[match[1]]), path.read_text()))
 
 
-def _checked(value: str) -> str:
+def checked(value: str) -> str:
+    """Return `value`; raise ValueError if nginx would parse it as syntax."""
     if bad := set(value) & set("\"'\\;{}$\n"):
         raise ValueError(f"nginx cannot use the value {value!r}: remove {' '.join(sorted(bad))}")
     return value

@@ -21,7 +21,7 @@ from pathlib import Path
 from app import recorded_settings
 from app.settings import METRICS_SOCKET, UPLOAD_LIMITS, Settings
 from deploy.gpu import discovery
-from deploy.nginx import hosts
+from deploy.nginx import hosts, peers
 from deploy.nginx.config import render
 from deploy.stack import paths, processes, users
 
@@ -72,6 +72,9 @@ def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     (snippets / "hosts.conf").write_text(hosts.host_rules(settings))
     (snippets / "origins.conf").write_text(hosts.origin_rules(settings))
     (snippets / "page_origins.conf").write_text(hosts.page_origin_rules(settings))
+    (snippets / "peer_upstreams.conf").write_text(peers.upstreams(settings))
+    (snippets / "peer_paths.conf").write_text(peers.paths(settings))
+    (snippets / "peer_locations.conf").write_text(peers.locations(settings))
     recorded_settings.write(settings)
 
 

@@ -15,18 +15,34 @@ from tests.support.stacks import until
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[str]:
+def running_redis(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
     """Its address; skips where there is no Redis to run."""
     program = shutil.which("redis-server")
     if not program:
         pytest.skip("no redis-server: install Debian's package")
     (port,) = free_ports(1)
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    command = [
+        program,
+        "--port",
+        str(port),
+        "--bind",
+        host,
+        "--protected-mode",
+        "no",
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
             until(
-                lambda: subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True).returncode == 0, 10
+                lambda: (
+                    subprocess.run(["redis-cli", "-h", host, "-p", str(port), "ping"], capture_output=True).returncode
+                    == 0
+                ),
+                10,
             )
-            yield f"redis://127.0.0.1:{port}/0"
+            yield f"redis://{host}:{port}/0"
         finally:
             server.terminate()

@@ -33,8 +33,9 @@ from app.jobs.storage.new_job import HIDDEN, NewJob
 from app.jobs.storage.records import FINISHED, DamagedRecord, JobSpec, JobState, State, parse
 from app.jobs.webhooks.events import Message, messages, record_events
 from app.jobs.webhooks.outbox import Outbox
+from app.nodes.ids import id_pattern, on_node
 
-_ID = re.compile(r"[0-9a-f]{24}")
+_ID = re.compile(id_pattern(24))
 MAX_SPEC_BYTES = 1 << 20
 
 
@@ -252,9 +253,9 @@ class JobStore:
         return any(is_locked(path / "lock") for path in self.path.glob(f"{HIDDEN}new-{job_id}-*"))
 
 
-def job_id(key: str | None, owner: str = "") -> str:
-    """Return a job's id: derived from the owner's idempotency key if there is one, otherwise random."""
+def job_id(key: str | None, owner: str = "", node: str = "") -> str:
+    """Return a job's id on a node: derived from the owner's idempotency key if there is one, otherwise random."""
     if not key:
-        return secrets.token_hex(12)
+        return on_node(node, secrets.token_hex(12))
     prefix = f"{owner}\0" if owner else ""  # an idempotency key cannot contain NUL
-    return hashlib.sha256(f"job:{prefix}{key}".encode()).hexdigest()[:24]
+    return on_node(node, hashlib.sha256(f"job:{prefix}{key}".encode()).hexdigest()[:24])

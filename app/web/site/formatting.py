@@ -52,6 +52,9 @@ PROBLEMS = {
     "overloaded": ErrorHelp("Busy at the moment", "Many people are sending videos. Please try again in a few seconds."),
     "deadline_exceeded": ErrorHelp("It took too long", "The service is busy. Please try again in a moment."),
     "client_gone": ErrorHelp("The connection was lost", "Check the network, then send the file again."),
+    "node_away": ErrorHelp(
+        "Not reachable now", "The part of the service with this job does not answer. It continues when it is back."
+    ),
     "not_ready": ErrorHelp("Not quite ready", "The models are starting. Please try again in a few seconds."),
     "inference_timeout": ErrorHelp("The model took too long", "The service is busy. Please try again in a moment."),
     "storage_full": ErrorHelp("No room for the upload", "The server's disk is full. Please try again later."),

@@ -22,6 +22,7 @@ from app.uploads.errors import TusVersionUnknown
 from app.uploads.parser import Upload
 from app.uploads.resumable import ResumableStore, ResumableUpload
 from app.uploads.transfer import Body, TransferLimiter, append
+from app.web import nodes
 
 blueprint = Blueprint("uploads", __name__)
 
@@ -35,6 +36,7 @@ def store() -> ResumableStore:
 @contextmanager
 def use(identity: str) -> Iterator[Upload]:
     """Yield a complete upload of the request's owner; it is removed unless the block raises an exception."""
+    nodes.require_here(identity)
     g.upload = identity
     with store().use(guard.owner(), identity) as upload:
         metadata = tus.parse_metadata(upload.metadata)

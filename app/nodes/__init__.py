@@ -1,0 +1,1 @@
+"""Several nodes behind one load balancer: names in ids, the other nodes, the state that all share (docs/nodes.md)."""

@@ -51,6 +51,13 @@ QUEUE_UNREACHABLE = KnownIssue(
     fix="Start that Redis, or unset CLIPSTACK_QUEUE, so that jobs wait in a file of the data folder.",
 )
 
+SHARED_REDIS_UNREACHABLE = KnownIssue(
+    name="shared Redis unreachable",
+    symptom="With several nodes, a repeated job runs twice, a key gets more than its rate, browsers cannot log in.",
+    message="The Redis of all nodes at {address} does not answer: {reason}.",
+    fix="Start that Redis, or correct CLIPSTACK_REDIS_URL; until then each node goes by what it knows.",
+)
+
 CANNOT_START = KnownIssue(
     name="cannot start",
     symptom="`make up` refuses to start.",
@@ -112,9 +119,21 @@ def conflicts(context: Context) -> Iterator[Finding]:
 def queue(context: Context) -> Iterator[Finding]:
     """Check that the Redis server of the job queue answers, if one is configured."""
     address = context.settings.queue
-    if not address:
-        yield ok("a file in the data folder")
-        return
+    if address and (reason := _redis_failure(address)):
+        yield QUEUE_UNREACHABLE.finding(queue=address.rpartition("@")[2], reason=reason)  # without the password
+    yield ok("Redis answers" if address else "a file in the data folder")
+
+
+def shared_redis(context: Context) -> Iterator[Finding]:
+    """Check that the Redis server of all nodes answers, if one is configured."""
+    address = context.settings.redis_url
+    if address and (reason := _redis_failure(address)):
+        yield SHARED_REDIS_UNREACHABLE.finding(address=address.rpartition("@")[2], reason=reason)
+    yield ok("Redis answers" if address else "none")
+
+
+def _redis_failure(address: str) -> str:
+    """Return why the Redis server at `address` does not answer, "" if it does."""
     import redis
 
     timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
@@ -122,8 +141,8 @@ def queue(context: Context) -> Iterator[Finding]:
         with redis.Redis.from_url(address, **timeouts) as connection:
             connection.ping()
     except (redis.RedisError, OSError) as error:
-        yield QUEUE_UNREACHABLE.finding(queue=address.rpartition("@")[2], reason=error)  # without the password
-    yield ok("Redis answers")
+        return str(error) or type(error).__name__
+    return ""
 
 
 def start(context: Context) -> Iterator[Finding]:
@@ -146,5 +165,6 @@ CHECKS = (
     Check("settings in force", in_force, (SETTING_NOT_IN_FORCE,)),
     Check("setting conflicts", conflicts, (QUEUE_TIMEOUT_TOO_LONG, DATA_IN_UPLOADS)),
     Check("job queue", queue, (QUEUE_UNREACHABLE,)),
+    Check("shared Redis", shared_redis, (SHARED_REDIS_UNREACHABLE,)),
     Check("start", start, (CANNOT_START,)),
 )

@@ -54,6 +54,13 @@ def test_a_queue_that_is_away(context) -> None:
     assert "Connection refused" in result and "secret" not in result
 
 
+def test_a_shared_redis_that_is_away(context) -> None:
+    address = f"redis://:secret@127.0.0.1:{context.settings.port}"
+    away = replace(context, settings=replace(context.settings, redis_url=address))
+    result = words(away, config.CHECKS, config.SHARED_REDIS_UNREACHABLE)
+    assert "Connection refused" in result and "secret" not in result
+
+
 # --- packages
 
 

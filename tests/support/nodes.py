@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -80,6 +80,7 @@ class NodeProcess:
         self.name, self._network = name, network
         self._namespace, host = network.add(name)
         self.address = f"{host}:{NODE_PORT}"
+        self.spec = f"{name}={self.address}"
         self.folder = folder / name
         self.folder.mkdir(mode=0o755)
         shutil.copytree(CHECKOUT / "triton_repo" / "models" / MODEL, self.folder / "models" / MODEL)
@@ -156,9 +157,9 @@ class EdgeProcess:
         return next((row[2] for row in rows if row[0] == name), "")
 
     @contextmanager
-    def running(self, *nodes: NodeProcess) -> Iterator[EdgeProcess]:
-        listed = [f"{node.name}={node.address}" for node in nodes]
-        command = self.command("run", "--listen", f"127.0.0.1:{self.port}", *listed)
+    def running(self, *nodes: str, arguments: Sequence[str] = ()) -> Iterator[EdgeProcess]:
+        """Run it in front of `nodes`, each `name=host:port`."""
+        command = self.command("run", "--listen", f"127.0.0.1:{self.port}", *arguments, *nodes)
         with (self.folder.parent / "edge.log").open("wb") as log:
             program = subprocess.Popen(command, cwd=CHECKOUT, stdout=log, stderr=log)
         self.pid = program.pid

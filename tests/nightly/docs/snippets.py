@@ -57,6 +57,7 @@ NOT_HERE = {
         "docs/gpu.md",
         "",
     ): "needs a GPU, or packs what is measured on one; tests/gpu and tests/integration/bench",
+    ("docs/nodes.md", ""): "needs several machines; tests/nightly/nodes, tests/integration/deploy/test_edge.py",
     ("docs/install.md", "python3.11 -m pip download"): "hundreds of megabytes from a package index",
     (
         "docs/jobs.md",

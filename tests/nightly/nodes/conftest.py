@@ -46,7 +46,7 @@ def cluster() -> Iterator[Cluster]:
             cleanup.callback(node.down)
         with ThreadPoolExecutor(len(nodes)) as pool:
             list(pool.map(NodeProcess.up, nodes.values()))
-        edge = cleanup.enter_context(EdgeProcess(folder / "edge").running(*nodes.values()))
+        edge = cleanup.enter_context(EdgeProcess(folder / "edge").running(*(node.spec for node in nodes.values())))
         cluster = Cluster(nodes, edge, network, folder, settings)
         cluster.wait_ready()
         yield cluster

@@ -100,7 +100,7 @@ def test_added_node_gets_work(cluster: Cluster, http: httpx.Client, film: bytes)
     node = NodeProcess("d", cluster.network, cluster.folder, **cluster.settings)
     try:
         node.up()
-        cluster.edge.call("add", f"d={node.address}")
+        cluster.edge.call("add", node.spec)
         until(lambda: cluster.edge.condition("d") == "ready", NOTICED_S)
         identity = job_on(http, "d", film)
         assert wait_for_job(http, identity)["state"] == "done"

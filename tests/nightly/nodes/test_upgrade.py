@@ -99,6 +99,7 @@ def test_rolling_upgrade_fails_no_request(cluster: Cluster, film: bytes) -> None
         for node in cluster.nodes.values():
             upgrade(cluster, node)
     assert load.failures == []
+    print(f"{load.answers.total()} requests during the upgrade of three nodes, {len(load.failures)} failed")
     assert load.answers.total() > 20
     for name, node in cluster.nodes.items():
         assert not started[name] & set(node.stack.processes())

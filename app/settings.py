@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from app.settings_table import CHECKOUT, PREFIX, SAMPLINGS, SETTINGS, SettingsTable
@@ -21,6 +22,7 @@ __all__ = [
     "SETTINGS",
     "InvalidSetting",
     "Settings",
+    "TritonTls",
     "available_cpus",
     "require_checkout",
     "table",
@@ -58,6 +60,22 @@ class InvalidSetting(Exception):
     """An environment variable has a value that its setting does not accept."""
 
 
+class TritonTls(NamedTuple):
+    """Files (PEM) for TLS between Triton and its clients, on either side; an empty text stands for none.
+
+    Attributes:
+        ca: CA of the other side's certificate.
+        cert: Own certificate.
+        key: Private key of `cert`.
+        name: Name that Triton's certificate must have, if it is not the host of its address.
+    """
+
+    ca: str
+    cert: str = ""
+    key: str = ""
+    name: str = ""
+
+
 @dataclass(frozen=True)
 class Settings(SettingsTable):
     """The current values of all settings, and values that follow from them."""
@@ -91,6 +109,10 @@ class Settings(SettingsTable):
             )
         if bool(self.tls_cert) != bool(self.tls_key):
             raise InvalidSetting("CLIPSTACK_TLS_CERT and CLIPSTACK_TLS_KEY belong together: set both or neither")
+        if bool(self.triton_tls_cert) != bool(self.triton_tls_key):
+            raise InvalidSetting(
+                "CLIPSTACK_TRITON_TLS_CERT and CLIPSTACK_TRITON_TLS_KEY belong together: set both or neither"
+            )
         if self.decoder_device == "cuda" and self.transport not in ("auto", "cuda"):
             raise InvalidSetting(
                 f"CLIPSTACK_DECODER_DEVICE=cuda needs CLIPSTACK_TRANSPORT=auto or cuda: {self.transport} keeps clips "
@@ -164,6 +186,13 @@ class Settings(SettingsTable):
             return self.triton_key_path.read_text().strip()
         except FileNotFoundError:
             return ""
+
+    @property
+    def triton_tls(self) -> TritonTls | None:
+        """Files for TLS with Triton; None for plain text, or when Triton listens on a socket."""
+        if not self.triton_address or not (self.triton_tls_ca or self.triton_tls_cert):
+            return None
+        return TritonTls(self.triton_tls_ca, self.triton_tls_cert, self.triton_tls_key, self.triton_tls_name)
 
     @property
     def longest_answer_s(self) -> int:

@@ -242,6 +242,22 @@ class SettingsTable:
     triton_key_file: str = setting(
         "", optional_path, "Key of a Triton with a TCP address; (none): `sockets/key` in the run folder."
     )
+    triton_tls_ca: str = setting(
+        "",
+        optional_path,
+        "CA (PEM) of the other side's certificate, for TLS between web and Triton. At Triton, clients then need one.",
+    )
+    triton_tls_cert: str = setting(
+        "",
+        optional_path,
+        "Own certificate (PEM) of Triton, or of web where Triton requires one (docs/remote-triton.md).",
+    )
+    triton_tls_key: str = setting(
+        "", optional_path, "Private key (PEM) of `CLIPSTACK_TRITON_TLS_CERT`, without a passphrase."
+    )
+    triton_tls_name: str = setting(
+        "", str, "Name that Triton's certificate must have; (none): the host of `CLIPSTACK_TRITON_ADDRESS`."
+    )
     triton_metrics_port: int = setting(
         0,
         between(0, 65535),

@@ -22,6 +22,7 @@ from app.inference.repository_index import ready, unready
 from app.inference.transports import CHAINS, CUDA, INLINE, SYSTEM, Transport, Transports
 from app.inference.triton_errors import ModelUnloaded, RegionRefused, RegionUnknown, translate_errors
 from app.logs import request_id
+from app.settings import TritonTls
 from app.shm import cuda_region
 from app.shm.cuda_region import DeviceRegion
 from app.shm.cuda_runtime import CudaError
@@ -92,10 +93,13 @@ class Triton:
         region: This worker's shared memory.
         transport: `cuda`, `shm` or `inline`, or `auto` for the best one that Triton accepts.
         key: Sent with every call; empty for a Triton that needs none.
+        tls: Files for a connection by TLS; None for plain text.
     """
 
-    def __init__(self, address: str, region: Region, transport: str, key: str = "") -> None:
-        self._client = connect_async(address, key)
+    def __init__(
+        self, address: str, region: Region, transport: str, key: str = "", tls: TritonTls | None = None
+    ) -> None:
+        self._client = connect_async(address, key, tls)
         self._region = region
         self._on_gpu: set[tuple[str, str]] = set()  # models (name, version) that take clips on a GPU
         self._ready_before = frozenset[str]()  # models that were ready at any listing

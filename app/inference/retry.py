@@ -58,7 +58,10 @@ class TritonOutage:
     async def retry_while_unavailable(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call `call` until it stops raising TritonUnavailable, and return its result.
 
-        Raises TritonUnavailable when the outage lasts longer than `patience_s`.
+        The end of the outage is for the caller to record: what `call` returns may come from a cache.
+
+        Raises:
+            TritonUnavailable: The outage lasts longer than `patience_s`.
         """
         deadline = time.monotonic() + MIN_RETRY_S
 
@@ -67,6 +70,4 @@ class TritonOutage:
                 return True
             return time.monotonic() >= max(deadline, self.record_failure() + self._patience_s)
 
-        result = await retry_until_ready(call, should_stop, RETRY_DELAY_S)
-        self.record_success()
-        return result
+        return await retry_until_ready(call, should_stop, RETRY_DELAY_S)

@@ -13,6 +13,13 @@ from app.shm import cuda_region
 # Errors of a clip sent by its reference. They begin a message of the backend, name the input of a model that has it no
 # longer, or say that the model's process ended: a reference must never be what ends it a second time.
 CUDA_REFUSALS = ("CUDA IPC", cuda_region.INPUT, "is not healthy")
+# Signs of gRPC's TLS errors, the most specific first
+TLS_ERRORS = {
+    "CERTIFICATE_VERIFY_FAILED": "the model server's certificate is not of the CA in CLIPSTACK_TRITON_TLS_CA",
+    "Hostname Verification": "the model server's certificate has another name; see CLIPSTACK_TRITON_TLS_NAME",
+    "WRONG_VERSION_NUMBER": "the model server does not use TLS; unset CLIPSTACK_TRITON_TLS_CA, or let it use TLS",
+    "handshake failed": "there is no TLS connection to the model server; see docs/remote-triton.md",
+}
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +55,9 @@ def _translate(error: InferenceServerException, transport: Transport) -> Excepti
         return NotReady("this model does not answer now; please try again in a moment")
     if "protocol is restricted" in message:
         return TritonUnavailable("the model server refuses the key of this installation; see CLIPSTACK_TRITON_KEY_FILE")
+    for sign, reason in TLS_ERRORS.items():
+        if sign in message:
+            return TritonUnavailable(reason)
     if "UNAVAILABLE" in status or "CANCELLED" in status:
         return TritonUnavailable("the model server is starting; please try again in a moment")
     if "DEADLINE_EXCEEDED" in status:

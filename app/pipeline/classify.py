@@ -2,10 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Coroutine, Hashable
+from collections.abc import Hashable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,8 +211,10 @@ class Classifier:
     async def _infer(self, model: Model, offset: int, features: int) -> Scores:
         """Return the scores of the clip in one slot; the slot is released only when Triton has finished with it."""
 
-        def ask() -> Coroutine[Any, Any, Scores]:
-            return self.triton.infer(ClipInput(model.name, model.version, offset, model.clip_shape, features))
+        async def ask() -> Scores:
+            scores = await self.triton.infer(ClipInput(model.name, model.version, offset, model.clip_shape, features))
+            self.outage.record_success()
+            return scores
 
         call = asyncio.ensure_future(self.outage.retry_while_unavailable(ask))
 

@@ -102,7 +102,9 @@ class Pipeline:
         except GpuUnavailable:
             self._slots.close()
             raise
-        self._triton = Triton(settings.triton_target, self._slots, settings.transport, settings.triton_key)
+        self._triton = Triton(
+            settings.triton_target, self._slots, settings.transport, settings.triton_key, settings.triton_tls
+        )
         self._catalogue = ModelRegistry(self._triton, self._slots.slot_bytes)
         parts = (self._admission, self._outage, self._catalogue, self._decoder, self._slots, self._triton)
         on_gpu, timeouts = settings.decoder_device == "cuda", (settings.queue_timeout_s, settings.infer_timeout_s)

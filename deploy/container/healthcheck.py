@@ -43,7 +43,7 @@ def triton(settings: Settings) -> str:
     from deploy.watchdog.prober import CALL_TIMEOUT_S, send_canary
 
     try:
-        with connect(settings.triton_target, settings.triton_key) as client:
+        with connect(settings.triton_target, settings.triton_key, settings.triton_tls) as client:
             send_canary(client, settings.model, "", TIMEOUT_S - CALL_TIMEOUT_S)
     except (InferenceServerException, ValueError) as error:
         raise OSError(f"{settings.model}: {error}") from error

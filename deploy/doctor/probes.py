@@ -56,7 +56,7 @@ def _ask_triton(settings: Settings, method: str) -> dict[str, Any]:
     from app.inference.channel import connect
 
     try:
-        with connect(settings.triton_target, settings.triton_key) as client:
+        with connect(settings.triton_target, settings.triton_key, settings.triton_tls) as client:
             return dict(getattr(client, method)(as_json=True, client_timeout=CALL_TIMEOUT_S))
     except InferenceServerException as error:
         raise Skipped(f"Triton does not answer: {error.message()}") from error

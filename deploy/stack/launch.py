@@ -148,10 +148,10 @@ def _grpc_flags(settings: Settings) -> list[str]:
     key = settings.triton_key
     if not key:
         raise SystemExit(f"Triton must not listen on TCP without a key: write one to {settings.triton_key_path}")
-    from app.inference.channel import restriction  # imports gRPC, which is slow and needed only here
+    from app.inference.channel import server_flags  # imports gRPC, which is slow and needed only here
 
     host, _, port = settings.triton_address.rpartition(":")
-    return [f"--grpc-address={host}", f"--grpc-port={port}", restriction(key)]
+    return [f"--grpc-address={host}", f"--grpc-port={port}", *server_flags(key, settings.triton_tls)]
 
 
 def _metrics_flags(settings: Settings) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -55,13 +56,14 @@ def web_problems(settings: Settings) -> list[Problem]:
         *_webhooks(settings),
         *_tracing(settings),
         *triton_key_problems(settings),
+        *triton_tls_problems(settings, needed="CA"),
         *sandbox_problems(settings, users.User.current()),
     ]
 
 
 def triton_problems(settings: Settings) -> list[Problem]:
     """Return what prevents the start of a container that holds Triton only."""
-    return [*_default_model(settings), *_socket_paths(settings)]
+    return [*_default_model(settings), *_socket_paths(settings), *triton_tls_problems(settings, needed="CERT")]
 
 
 def installation_problems(settings: Settings, checkout: Path = CHECKOUT) -> list[Problem]:
@@ -187,6 +189,29 @@ def triton_key_problems(settings: Settings) -> Iterator[Problem]:
             f"CLIPSTACK_TRITON_KEY_FILE={settings.triton_key_file} cannot be used: {reason}",
             f"Write Triton's key to it, and let user {os.geteuid()} read it",
         )
+
+
+def triton_tls_problems(settings: Settings, needed: str) -> Iterator[Problem]:
+    """Yield what is wrong with the files for TLS with Triton; `needed` is the one that this side cannot do without."""
+    if not settings.triton_tls:
+        return
+    ca, cert, key, _ = settings.triton_tls
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    loads: dict[str, tuple[str, Callable[[], None]]] = {
+        "CA": (ca, lambda: context.load_verify_locations(ca)),
+        "CERT": (cert, lambda: context.load_cert_chain(cert, key, password="")),  # asks nobody for a passphrase
+    }
+    for name, (path, load) in loads.items():
+        variable = f"CLIPSTACK_TRITON_TLS_{name}"
+        if path:
+            try:
+                load()
+            except OSError as error:
+                fix = f"Let it name a file in PEM format that user {os.geteuid()} can read (docs/remote-triton.md)"
+                yield Problem(f"{variable}={path} cannot be used: {error.strerror or error}", fix)
+        elif name == needed:
+            fix = "Set it, or unset all CLIPSTACK_TRITON_TLS_*"
+            yield Problem(f"{variable} is missing: this side needs it for TLS with Triton", fix)
 
 
 def _tls(settings: Settings) -> Iterator[Problem]:

@@ -38,7 +38,7 @@ def main() -> None:
     supervisor.keep_connection()
     User.named(os.environ["CLIPSTACK_RUN_AS"]).become()
     forget_credentials()
-    prober = ModelProber(settings.triton_target, settings.triton_key)
+    prober = ModelProber(settings.triton_target, settings.triton_key, settings.triton_tls)
     metrics = WatchdogMetrics(settings.run_dir / paths.WATCHDOG_METRICS)
     watchdog = Watchdog(supervisor, prober, metrics, settings.model_dir, settings.run_dir)
     while True:

@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from app.inference.channel import connect
 from app.inference.repository_index import shorten, unloaded
+from app.settings import TritonTls
 from deploy.watchdog.health import Outcome
 
 CANARY_TIMEOUT_S = 3.0
@@ -83,8 +84,8 @@ class ModelProber:
     Clips travel inside the messages, so no shared memory is needed.
     """
 
-    def __init__(self, address: str, key: str = "") -> None:
-        self._client = connect(address, key)
+    def __init__(self, address: str, key: str = "", tls: TritonTls | None = None) -> None:
+        self._client = connect(address, key, tls)
         self._counts: dict[str, _Counts] = {}  # by version, at the end of the last check
         self._recent_answers: dict[
             str, tuple[float, _Counts]

@@ -1,4 +1,4 @@
-"""Certificates for tests, made by openssl on the spot: signed by themselves, valid for loopback."""
+"""Certificates for tests, made by openssl on the spot: signed by themselves or by one another."""
 
 from __future__ import annotations
 
@@ -15,8 +15,18 @@ class Pair(NamedTuple):
     key: Path
 
 
-def made(folder: Path, *, days: int = 2, passphrase: str = "", names: str = "IP:127.0.0.1,DNS:localhost") -> Pair:
-    """A certificate for `names` that ends in `days` days, negative for one that has ended, and its key."""
+def made(
+    folder: Path,
+    *,
+    days: int = 2,
+    passphrase: str = "",
+    names: str = "IP:127.0.0.1,DNS:localhost",
+    issuer: Pair | None = None,
+) -> Pair:
+    """A certificate for `names` that ends in `days` days, negative for one that has ended, and its key.
+
+    `issuer` signs it, a pair from an earlier call; by default it signs itself.
+    """
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     folder.mkdir(exist_ok=True)
@@ -24,10 +34,16 @@ def made(folder: Path, *, days: int = 2, passphrase: str = "", names: str = "IP:
     lock = ["-aes256", "-pass", f"pass:{passphrase}"] if passphrase else []
     unlock = ["-passin", f"pass:{passphrase}"] if passphrase else []
     _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", *lock, "-out", str(pair.key))
-    subject = ("-subj", "/CN=clipstack test", *(("-addext", f"subjectAltName={names}") if names else ()))
-    _openssl(
-        "req", "-x509", "-key", str(pair.key), *unlock, *subject, "-days", str(max(1, days)), "-out", str(pair.cert)
-    )
+    subject = ("-subj", f"/CN=clipstack test {folder.name}", *(("-addext", f"subjectAltName={names}") if names else ()))
+    request = ("req", "-key", str(pair.key), *unlock, *subject)
+    if issuer:
+        _openssl(*request, "-new", "-out", str(folder / "request.pem"))
+        signer = ("-CA", str(issuer.cert), "-CAkey", str(issuer.key), "-copy_extensions", "copy")
+        _openssl(
+            "x509", "-req", "-in", str(folder / "request.pem"), *signer, "-days", str(days), "-out", str(pair.cert)
+        )
+    else:
+        _openssl(*request, "-x509", "-days", str(max(1, days)), "-out", str(pair.cert))
     if days < 1:  # `req` makes none that has ended, `x509` does
         _openssl("x509", "-in", str(pair.cert), "-signkey", str(pair.key), "-days", str(days), "-out", str(pair.cert))
     return pair

@@ -24,7 +24,7 @@ LET_GO_S = 10.0
 
 @contextmanager
 def running_triton(
-    models: Path, folder: Path, address: str = "", backends: Path = BACKENDS
+    models: Path, folder: Path, address: str = "", backends: Path = BACKENDS, **tls: object
 ) -> Iterator[InferenceServerClient]:
     """Serve the model folders in `models`; every model is loaded, or has failed to.
 
@@ -33,17 +33,22 @@ def running_triton(
         folder: For its run folder and its log.
         address: `host:port` to listen on TCP with a key; by default it has sockets.
         backends: The folder of its backends.
+        tls: Files and a name for TLS: `ca`, `cert`, `key`, `name`.
     """
     home = folder / "run" / "triton"
     home.mkdir(parents=True)
     (home / "models").symlink_to(models)
     (home / "backends").symlink_to(backends)
-    environment = os.environ | {
-        "CLIPSTACK_RUN_DIR": str(folder / "run"),
-        "CLIPSTACK_MODEL_DIR": str(models),
-        "CLIPSTACK_TRITON_ADDRESS": address,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+    environment = (
+        os.environ
+        | {
+            "CLIPSTACK_RUN_DIR": str(folder / "run"),
+            "CLIPSTACK_MODEL_DIR": str(models),
+            "CLIPSTACK_TRITON_ADDRESS": address,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        | {f"CLIPSTACK_TRITON_TLS_{name.upper()}": str(value) for name, value in tls.items()}
+    )
     settings = Settings.from_environment(environment)
     if address:
         make_triton_key(settings)
@@ -51,7 +56,7 @@ def running_triton(
         command = [sys.executable, "-m", "deploy.stack.launch", "triton"]
         server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
     try:
-        with connect(settings.triton_target, settings.triton_key) as client:
+        with connect(settings.triton_target, settings.triton_key, settings.triton_tls) as client:
             wait_until_live(client, server, folder / "triton.log")
             yield client
     finally:

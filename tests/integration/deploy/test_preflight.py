@@ -12,7 +12,8 @@ from app.settings import CHECKOUT, Settings
 from app.shm.pool import PREFIX, SHM
 from deploy.gpu import discovery
 from deploy.stack.ports import bind_error, free_ports, on_loopback
-from deploy.stack.preflight import SOCKET_PATH_LIMIT, stack_problems, triton_key_problems
+from deploy.stack.preflight import SOCKET_PATH_LIMIT, stack_problems, triton_key_problems, triton_tls_problems
+from tests.support.certificates import made
 
 
 @pytest.fixture
@@ -106,6 +107,23 @@ def test_key_file_that_was_named_must_hold_key(checkout, content, complaint):
     found = list(triton_key_problems(settings(checkout, triton_address="triton:8001", triton_key_file=str(file))))
 
     assert [complaint in problem.message for problem in found] == [True] * bool(complaint)
+
+
+def test_tls_files_for_triton_must_be_usable(checkout):
+    own = made(checkout / "own")
+    (checkout / "text").write_text("no certificate")
+
+    def problems(needed: str, **files: object) -> list[str]:
+        values = {f"triton_tls_{name}": str(file) for name, file in files.items()}
+        with_address = settings(checkout, triton_address="triton:8001", **values)
+        return [problem.message.partition(" ")[0] for problem in triton_tls_problems(with_address, needed)]
+
+    assert problems("CA", ca=own.cert) == problems("CERT", cert=own.cert, key=own.key) == []
+    assert problems("CA", cert=own.cert, key=own.key) == ["CLIPSTACK_TRITON_TLS_CA"]
+    assert problems("CA", ca=checkout / "text") == [f"CLIPSTACK_TRITON_TLS_CA={checkout / 'text'}"]
+    assert problems("CERT", cert=own.cert, key=checkout / "none") == [f"CLIPSTACK_TRITON_TLS_CERT={own.cert}"]
+    locked = made(checkout / "locked", passphrase="secret")
+    assert problems("CERT", cert=locked.cert, key=locked.key) == [f"CLIPSTACK_TRITON_TLS_CERT={locked.cert}"]
 
 
 @pytest.mark.parametrize("room", [0, 1])

@@ -135,7 +135,7 @@ def running(settings: Settings, models: Path) -> Iterator[TritonServer | None]:
 
     from app.inference.channel import connect
 
-    with connect(stack.triton_target, stack.triton_key) as client:
+    with connect(stack.triton_target, stack.triton_key, stack.triton_tls) as client:
         try:
             is_live = client.is_server_live(client_timeout=ANSWER_S)
         except InferenceServerException:

@@ -75,7 +75,7 @@ def canaries(context: Context) -> Iterator[Finding]:
 
     context.require_running()
     context.require_triton()
-    prober = ModelProber(context.settings.triton_target, context.settings.triton_key)
+    prober = ModelProber(context.settings.triton_target, context.settings.triton_key, context.settings.triton_tls)
     try:
         report = prober.probe()
     except TritonUnreachable as error:

@@ -33,6 +33,7 @@ NO_INPUT = "unexpected inference input 'GPU_CLIP' for model 'camera_motion'"
             SYSTEM,
             TritonUnavailable,
         ),
+        ("Tls handshake failed: CERTIFICATE_VERIFY_FAILED: OK", UNAVAILABLE, SYSTEM, TritonUnavailable),
         (DEAD, "StatusCode.INTERNAL", SYSTEM, NotReady),
         (DEAD, "StatusCode.INTERNAL", CUDA, RegionRefused),
         ("CUDA IPC: region clipstack-1-2 on GPU 0 cannot be opened", "StatusCode.INTERNAL", CUDA, RegionRefused),

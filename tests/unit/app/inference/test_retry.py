@@ -66,6 +66,19 @@ def test_outage_time_resets_after_recovery() -> None:
     asyncio.run(scenario())
 
 
+def test_answer_from_a_cache_does_not_end_an_outage() -> None:
+    async def scenario() -> None:
+        away = TritonOutage(0.05)
+        away.record_failure()
+        assert await away.retry_while_unavailable(Restarted(times=0).ask) == "scores"
+        await asyncio.sleep(0.06)
+        last = Restarted(times=1)
+        with pytest.raises(TritonUnavailable):
+            await away.retry_while_unavailable(last.ask)
+
+    asyncio.run(scenario())
+
+
 def test_old_absence_is_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "MIN_RETRY_S", 60.0)
     away = TritonOutage(0.0)

@@ -57,7 +57,7 @@ def quantize(source: Path, clips: Sequence[Clips], target: Path, max_drop: float
     try:
         model = openvino.Core().read_model(source)
         model.reshape([1, *clips[0].shape[1:]])
-        # Symmetric: with the mixed preset accuracy control refused ResNet-18 (docs/decisions/0021-int8-where-it-pays.md)
+        # Symmetric: with the mixed preset ResNet-18 did not keep its scores (docs/decisions/0021-int8-where-it-pays.md)
         options = {"preset": nncf.QuantizationPreset.PERFORMANCE, "subset_size": len(clips)}
         if _takes_clips(model):
             options["ignored_scope"] = nncf.IgnoredScope(types=NOT_FOR_CLIPS, validate=False)

@@ -128,6 +128,11 @@ class Settings(SettingsTable):
                 f"CLIPSTACK_NODES lists {', '.join(self._addresses)}, and CLIPSTACK_NODE is {self.node!r}: set it to "
                 "one of them"
             )
+        if self.nodes and self.tls:
+            raise InvalidSetting(
+                "CLIPSTACK_NODES and CLIPSTACK_TLS_CERT exclude each other: nodes reach one another by plain HTTP, and "
+                "the load balancer speaks TLS (docs/nodes.md)"
+            )
         if self.redis_url and not self.node:
             raise InvalidSetting("CLIPSTACK_REDIS_URL is for several nodes: set CLIPSTACK_NODE to this one's name")
         held = self.max_inflight + self.max_queue + self.max_watchers + self.max_transfers

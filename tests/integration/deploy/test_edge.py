@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import certificates
 from tests.support.nodes import EdgeProcess
 from tests.support.stacks import until
 
@@ -144,6 +146,16 @@ def test_nodes_are_added_and_removed_while_it_runs(setup: Setup) -> None:
         setup.edge.call("remove", "c")
         assert setup.edge.condition("c") == ""
         assert setup.http.get(f"/v1/jobs/c-{ID}").text in ("a", "b")
+
+
+def test_load_balancer_speaks_tls(tmp_path: Path) -> None:
+    pair = certificates.made(tmp_path / "tls")
+    edge = EdgeProcess(tmp_path / "edge")
+    arguments = ("--tls-cert", str(pair.cert), "--tls-key", str(pair.key))
+    with Upstream("a").running() as upstream, edge.running(upstream.spec, arguments=arguments):
+        trust = ssl.create_default_context(cafile=pair.cert)
+        answer = httpx.get(f"https://127.0.0.1:{edge.port}/v1/jobs/a-{ID}", verify=trust)
+        assert answer.text == "a"
 
 
 def test_failed_upgrade_leaves_the_node_drained(setup: Setup) -> None:

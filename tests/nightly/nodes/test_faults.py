@@ -98,6 +98,7 @@ def test_reads_before_the_fault_is_noticed_go_to_another_node(cluster: Cluster, 
 
 def test_added_node_gets_work(cluster: Cluster, http: httpx.Client, film: bytes) -> None:
     node = NodeProcess("d", cluster.network, cluster.folder, **cluster.settings)
+    cluster.share_keys(node)
     try:
         node.up()
         cluster.edge.call("add", node.spec)

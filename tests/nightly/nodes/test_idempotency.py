@@ -1,12 +1,14 @@
-"""Idempotency keys and lists hold over all nodes."""
+"""Idempotency keys, lists, limits of keys and logins hold over all nodes."""
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
 from tests.nightly.nodes.conftest import Cluster
+from tests.support.api_keys import new_key
 from tests.support.job_requests import wait_for_job
 
 
@@ -14,8 +16,8 @@ def test_one_key_makes_one_job_whichever_node_gets_it(cluster: Cluster, http: ht
     cluster.wait_ready()
 
     def submit(number: int) -> httpx.Response:
-        url = f"http://{list(cluster.nodes.values())[number % 3].address}/v1/jobs"
-        return httpx.post(url, content=film, headers={"Idempotency-Key": "one"}, timeout=60)
+        with cluster.client(list(cluster.nodes.values())[number % 3]) as client:
+            return client.post("/v1/jobs", content=film, headers={"Idempotency-Key": "one"})
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(submit, range(12)))
@@ -27,11 +29,13 @@ def test_one_key_makes_one_job_whichever_node_gets_it(cluster: Cluster, http: ht
 
 def test_every_node_answers_for_every_job(cluster: Cluster, film: bytes) -> None:
     cluster.wait_ready()
-    urls = [f"http://{node.address}" for node in cluster.nodes.values()]
-    ids = {httpx.post(f"{url}/v1/jobs", content=film, timeout=60).json()["id"] for url in urls}
+    ids = set()
+    for node in cluster.nodes.values():
+        with cluster.client(node) as client:
+            ids.add(client.post("/v1/jobs", content=film).json()["id"])
     assert {identity.partition("-")[0] for identity in ids} == set(cluster.nodes)
-    for url in urls:
-        with httpx.Client(base_url=url, timeout=60) as client:
+    for node in cluster.nodes.values():
+        with cluster.client(node) as client:
             for identity in ids:
                 assert wait_for_job(client, identity)["state"] == "done"
             first = client.get("/v1/jobs", params={"limit": 2}).json()
@@ -49,7 +53,36 @@ def test_resumable_upload_is_used_through_any_node(cluster: Cluster, http: httpx
         chunk = {**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
         assert http.patch(created.headers["Location"], content=film, headers=chunk).status_code == 204
         identity = created.json()["id"]
-        job = httpx.post(f"http://{node.address}/v1/jobs", json={"upload": identity}, timeout=60)
+        with cluster.client(node) as client:
+            job = client.post("/v1/jobs", json={"upload": identity})
         assert job.status_code == 202, job.text
         assert job.json()["id"].partition("-")[0] == identity.partition("-")[0]
         assert wait_for_job(http, job.json()["id"])["state"] == "done"
+
+
+def test_rate_of_a_key_holds_over_all_nodes(cluster: Cluster, film: bytes) -> None:
+    cluster.wait_ready()
+    nodes = list(cluster.nodes.values())
+    key = new_key(nodes[0].stack, "slow", rate=0.01, burst=3)
+    for node in nodes[1:]:
+        cluster.share_keys(node)
+    statuses = []
+    for node in nodes:
+        with cluster.client(node) as client:
+            statuses += [
+                client.post("/v1/classify", content=film, headers={"X-API-Key": key}).status_code for _ in range(2)
+            ]
+    assert statuses == [200, 200, 200, 429, 429, 429]
+
+
+def test_login_at_one_node_holds_at_all(cluster: Cluster) -> None:
+    cluster.wait_ready()
+    first, *others = cluster.nodes.values()
+    with httpx.Client(timeout=60) as browser:
+        url = f"http://{first.address}/login"
+        token = re.findall(r'name="csrf" value="([^"]+)"', browser.get(url).text)[0]
+        assert browser.post(url, data={"csrf": token, "key": cluster.key}).status_code == 303
+        cookies = {"clipstack": browser.cookies["clipstack"]}
+    for node in others:
+        assert httpx.get(f"http://{node.address}/v1/jobs", cookies=cookies, timeout=60).status_code == 200
+        assert httpx.get(f"http://{node.address}/v1/jobs", timeout=60).status_code == 401

@@ -89,6 +89,10 @@ def test_nginx_knows_the_other_nodes_alone(tmp_path: Path) -> None:
         ({"CLIPSTACK_NODE": "a", "CLIPSTACK_NODES": "a=h:1,a=h:2"}, "each node once"),
         ({"CLIPSTACK_NODE": "a", "CLIPSTACK_NODES": "a"}, "host:port"),
         ({"CLIPSTACK_REDIS_URL": "redis://h"}, "set CLIPSTACK_NODE"),
+        (
+            {"CLIPSTACK_NODE": "a", "CLIPSTACK_NODES": "a=h:1", "CLIPSTACK_TLS_CERT": "c", "CLIPSTACK_TLS_KEY": "k"},
+            "plain HTTP",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other(environment: dict[str, str], reason: str) -> None:

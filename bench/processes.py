@@ -17,7 +17,7 @@ PARTS = (
     ("multiprocessing", "decoders"),
     ("gunicorn", "web"),
     ("app.jobs.webhooks", "webhooks"),
-    ("app.jobs", "jobs"),
+    ("app.job_worker", "jobs"),
     ("deploy.watchdog", "watchdog"),
     ("supervisord", "supervisord"),
     ("nginx", "nginx"),

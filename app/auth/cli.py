@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 import click
 
-from app import recorded_settings
 from app.auth import store
 from app.auth.keys import LANES, Key, parse_keys, read_document
 from app.auth.limits import MAX_SLOTS
 from app.errors import KeyStoreUnavailable
 from app.settings import InvalidSetting, Settings, require_checkout
+from app.settings import recorded as recorded_settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 

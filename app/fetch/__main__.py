@@ -16,11 +16,11 @@ import signal
 import socket
 import sys
 
-from app import fetch_rules, logs
+from app import logs
 from app.fetch.download import Downloader
 from app.fetch.object_store import ObjectStores
 from app.fetch.server import FetchServer
-from app.settings import Settings
+from app.settings import Settings, fetch_rules
 
 log = logging.getLogger("app.fetch")
 

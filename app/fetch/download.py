@@ -23,7 +23,7 @@ from app.fetch.network import CONNECT_S, Resolve, addresses_of, pool, reason, re
 from app.fetch.policy import check_addresses, host_rule
 from app.fetch.sink import Sink
 from app.fetch.urls import WebAddress
-from app.fetch_rules import FetchRules
+from app.settings.fetch_rules import FetchRules
 
 MAX_REDIRECTS = 5
 HEADERS_S = 10.0  # from the connection to the end of the response's headers

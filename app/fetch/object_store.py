@@ -24,7 +24,7 @@ from app.fetch.network import CONNECT_S
 from app.fetch.policy import bucket_rule
 from app.fetch.sink import BLOCK_BYTES, Sink
 from app.fetch.urls import ObjectAddress
-from app.fetch_rules import FetchRules
+from app.settings.fetch_rules import FetchRules
 
 RETRIES, RETRY_S = 2, 10.0
 PREFIXES = ("AWS_", "AZURE_", "GOOGLE_")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.fetch.addresses import Address, is_public
 from app.fetch.errors import AddressNotAllowed, HostNotAllowed, InvalidUrl
 from app.fetch.urls import ObjectAddress, WebAddress, parse_address
-from app.fetch_rules import BucketRule, FetchRules, HostRule
+from app.settings.fetch_rules import BucketRule, FetchRules, HostRule
 
 
 def check(rules: FetchRules, text: str, *, write: bool = False) -> WebAddress | ObjectAddress:

@@ -16,7 +16,7 @@ from app.fetch.errors import FetcherUnavailable
 from app.fetch.object_store import ObjectStores
 from app.fetch.sink import Sink
 from app.fetch.urls import WebAddress
-from app.fetch_rules import FetchRules
+from app.settings.fetch_rules import FetchRules
 
 MAX_RUNNING = 64
 REQUEST_S = 5.0

@@ -11,7 +11,7 @@ import idna
 
 from app.fetch.addresses import Address
 from app.fetch.errors import InvalidUrl
-from app.fetch_rules import PORTS, STORES
+from app.settings.fetch_rules import PORTS, STORES
 
 MAX_URL = 2048
 MAX_KEY = 1024  # bytes of an object's name, as S3 has it

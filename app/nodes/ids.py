@@ -1,6 +1,6 @@
 """Ids of jobs and uploads: `<node>-<hexadecimal digits>`, or the digits alone where the node has no name."""
 
-from app.settings_parsers import NODE_NAME
+from app.settings.parsers import NODE_NAME
 
 # Set by a node that passes a request on, and by a list that asks the other nodes: they must not do the same again
 RELAYED_HEADER = "X-Clipstack-Relayed"

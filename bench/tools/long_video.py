@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from app import recorded_settings
+from app.settings import recorded as recorded_settings
 from app.web.job_events import RETRY_MS
 from bench.environment import describe_machine
 from bench.fixtures.videos import repeat_film

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from app import recorded_settings
 from app.settings import CHECKOUT, PREFIX, InvalidSetting, Settings
+from app.settings import recorded as recorded_settings
 from deploy.stack import processes, users
 from deploy.stack.ports import on_loopback
 from deploy.stack.supervisor import Program, SupervisorClient

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from app.settings import CHECKOUT
-from app.settings_parsers import host_port
+from app.settings.parsers import host_port
 from deploy.edge.checks import Condition, condition_of
 from deploy.edge.nodes import Edge, EdgeError, EdgeFile, parse_node, parse_nodes
 from deploy.edge.program import EdgeProgram, StateFile

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from http.client import HTTPConnection, HTTPException
 
-from app.settings_parsers import MAX_NODES
+from app.settings.parsers import MAX_NODES
 
 ALIVE_TIMEOUT_S = 2.0  # the node's nginx answers this itself
 READY_TIMEOUT_S = 5.0

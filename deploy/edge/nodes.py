@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from app.files import DamagedFile, file_lock, read_file, write_file
-from app.settings_parsers import MAX_NODES, NODE_NAME, host_port
+from app.settings.parsers import MAX_NODES, NODE_NAME, host_port
 
 LOCK_WAIT_S = 5.0
 

@@ -78,7 +78,7 @@ def jobs(settings: Settings) -> list[str]:
     os.environ["TMPDIR"] = str(folder)
     _reset_metrics("jobs", settings)
     os.chdir(CHECKOUT)
-    return [sys.executable, "-m", "app.jobs"]
+    return [sys.executable, "-m", "app.job_worker"]
 
 
 def webhooks(settings: Settings) -> list[str]:

@@ -18,8 +18,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app import recorded_settings
 from app.settings import METRICS_SOCKET, UPLOAD_LIMITS, Settings
+from app.settings import recorded as recorded_settings
 from deploy.gpu import discovery
 from deploy.nginx import hosts, peers
 from deploy.nginx.config import render

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from app import recorded_settings
 from app.settings import CHECKOUT, Settings
+from app.settings import recorded as recorded_settings
 from deploy.gpu import placement
 from deploy.nginx import tls
 from deploy.stack import paths, ports, preflight, processes, run_dir, users

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app import fetch_rules
 from app.fetch.addresses import Address, is_public
 from app.fetch.errors import InvalidUrl
 from app.fetch.urls import WebAddress, parse_address
+from app.settings import fetch_rules
 
 
 class RefusedUrl(Exception):

@@ -18,9 +18,9 @@ from app.errors import ClientDisconnected, EmptyFile, TooManyRequests
 from app.fetch import client, policy
 from app.fetch.errors import FetchDisabled, FetcherUnavailable, FetchTimeout
 from app.fetch.messages import Limits
-from app.fetch_rules import parse
 from app.pipeline.context import RequestContext
 from app.settings import Settings
+from app.settings.fetch_rules import parse
 from app.uploads.parser import Upload, display_name
 
 EXTENSION = "clipstack.remote"

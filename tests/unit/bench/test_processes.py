@@ -15,10 +15,13 @@ from bench.processes import cpu_of_session, cpu_seconds_by_part, part_of
     ("command", "part"),
     [
         ("/x/.venv/bin/python -m gunicorn -c gunicorn.conf.py app.wsgi:application", "web"),
-        ("/x/.venv/bin/python -c from multiprocessing.forkserver import main; main(7, 8, ['app.jobs'])", "decoders"),
+        (
+            "/x/.venv/bin/python -c from multiprocessing.forkserver import main; main(7, 8, ['app.job_worker'])",
+            "decoders",
+        ),
         ("backends/python/triton_python_backend_stub models/x3d_m/1/model.py triton-8001-", "model process"),
         ("/x/.runtime/triton/bin/tritonserver --model-repository=models", "triton"),
-        ("/x/.venv/bin/python -m app.jobs", "jobs"),
+        ("/x/.venv/bin/python -m app.job_worker", "jobs"),
         ("/x/.venv/bin/python -m deploy.watchdog", "watchdog"),
         ("/x/.venv/bin/python -m supervisor.supervisord -c /x/supervisor/supervisord.conf", "supervisord"),
         ("nginx: worker process", "nginx"),

@@ -14,8 +14,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from app import recorded_settings
 from app.settings import InvalidSetting, Settings
+from app.settings import recorded as recorded_settings
 from triton_repo.zoo import ModelError
 
 INTERRUPTED = 130

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app import recorded_settings
 from app.settings import Settings
+from app.settings import recorded as recorded_settings
 from deploy.gpu import placement
 from triton_repo.zoo import ModelError
 

@@ -4,7 +4,7 @@ from app.errors import ClipstackError
 from app.fetch import policy
 from app.fetch.errors import AddressNotAllowed, HostNotAllowed, InvalidUrl
 from app.fetch.urls import ObjectAddress
-from app.fetch_rules import BucketRule, HostRule, parse
+from app.settings.fetch_rules import BucketRule, HostRule, parse
 
 RULES = parse(
     "media.example.com, *.cdn.example, http://plain.example, media.example.com:8443, 127.0.0.1:9000!private, "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 
-from app import fetch_rules
+from app.settings import fetch_rules
 
 
 def between(low: int, high: int) -> Callable[[str], int]:

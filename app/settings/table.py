@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.settings_parsers import (
+from app.settings.parsers import (
     absolute_path,
     between,
     fraction,
@@ -24,7 +24,7 @@ from app.settings_parsers import (
     tcp_port,
 )
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 PREFIX = "CLIPSTACK_"
 SAMPLINGS = ("exact", "auto", "keyframe")
 

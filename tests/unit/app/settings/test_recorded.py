@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app import recorded_settings
 from app.settings import Settings
+from app.settings import recorded as recorded_settings
 from triton_repo.zoo.repository.server import running
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.settings import PREFIX, SETTINGS, InvalidSetting, Settings, table
 from app.timeline.windows import LEAST_HOP_S
 
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parents[4] / "README.md"
 
 
 def test_every_row_is_attribute_and_every_attribute_row() -> None:

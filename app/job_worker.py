@@ -1,6 +1,6 @@
 """Job worker process: takes jobs from the queue until it receives SIGTERM.
 
-Supervisor starts it as `python -m app.jobs`. Settings come from the environment.
+Supervisor starts it as `python -m app.job_worker`. Settings come from the environment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of the service, read from the environment (app/settings_table.py lists them), and what follows from them.
+"""Settings of the service, read from the environment (app/settings/table.py lists them), and what follows from them.
 
 `python -m app.settings` prints all settings with their current values.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from app.settings_table import CHECKOUT, PREFIX, SAMPLINGS, SETTINGS, SettingsTable
+from app.settings.table import CHECKOUT, PREFIX, SAMPLINGS, SETTINGS, SettingsTable
 
 __all__ = [
     "CHECKOUT",

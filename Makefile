@@ -142,8 +142,8 @@ lint:  ## ruff, codespell, mypy, and that imports flow one way
 
 lock:  ## update deploy/locks: what the images install, with hashes
 	@deploy/setup lint
-	$(LOCK) --extra web --output-file deploy/locks/web.txt
-	$(LOCK) --extra web --extra cuda --output-file deploy/locks/web-gpu.txt
+	$(LOCK) --extra web --extra otel --output-file deploy/locks/web.txt
+	$(LOCK) --extra web --extra otel --extra cuda --output-file deploy/locks/web-gpu.txt
 	$(LOCK) --extra triton --output-file deploy/locks/triton.txt
 	$(LOCK) --extra gpu --output-file deploy/locks/triton-gpu.txt
 

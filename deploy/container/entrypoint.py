@@ -33,6 +33,7 @@ def prepare(part: str, settings: Settings) -> dict[str, str]:
     if problems:
         raise SystemExit("clipstack: cannot start:\n" + "\n".join(map(str, problems)))
     user, python = users.User.current(), CHECKOUT / ".venv" / "bin" / "python"
+    settings.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     run_dir.fill(settings, CHECKOUT, user)
     if part == "triton" and settings.triton_address:
         run_dir.make_triton_key(settings)

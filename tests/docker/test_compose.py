@@ -40,6 +40,18 @@ def test_images_are_small(images: float, image: str, limit: float) -> None:
 
 
 @pytest.mark.parametrize("image", ["clipstack-web", "clipstack-triton"])
+def test_images_have_labels_and_their_version_as_tag(images: float, image: str) -> None:
+    (body,) = json.loads(command("docker", "image", "inspect", image))
+    labels = {
+        name.removeprefix("org.opencontainers.image."): value
+        for name, value in body["Config"]["Labels"].items()
+        if name.startswith("org.opencontainers.image.")
+    }
+    assert labels.keys() == {"title", "description", "version", "revision", "licenses"}
+    assert f"{image}:{labels['version']}" in body["RepoTags"]
+
+
+@pytest.mark.parametrize("image", ["clipstack-web", "clipstack-triton"])
 def test_images_hold_no_tools_to_build_with(images: float, image: str) -> None:
     script = (
         "! command -v gcc && ! .venv/bin/python -c 'import pip' && test ! -e /root/.cache && test -s .venv/sbom.json"

@@ -37,7 +37,9 @@ def named(extra: str) -> dict[str, str]:
     [
         ("web", "web"),
         ("web-gpu", "web"),
+        ("web", "otel"),
         ("web-gpu", "cuda"),
+        ("web-gpu", "otel"),
         ("triton", "triton"),
         ("triton-gpu", "gpu"),
         ("triton-gpu", "cuda"),

@@ -18,3 +18,19 @@ def test_one_licence_everywhere() -> None:
 
 def test_images_carry_the_version_of_the_service() -> None:
     assert LABELS["version"] == PROJECT["version"]
+
+
+def test_tags_of_images_are_the_version() -> None:
+    files = [
+        CHECKOUT / "docker-compose.yml",
+        *(CHECKOUT / "deploy").glob("*.yml"),
+        *(CHECKOUT / "deploy").glob("kubernetes/**/*.yaml"),
+    ]
+    texts = {file.name: file.read_text() for file in files}
+    tags = {name: re.findall(r"(?:clipstack-[\w-]+:|newTag: )(\d[\w.]*)", text) for name, text in texts.items()}
+    assert {name for name, found in tags.items() if found} >= {
+        "docker-compose.yml",
+        "compose.gpu.yml",
+        "kustomization.yaml",
+    }
+    assert {tag for found in tags.values() for tag in found} == {PROJECT["version"]}

@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the session a temporary folder of its own."""
     # tmp_path stays where pytest tidies it up; those of `-n 2` lie beside each other, because sockets' paths are short
     shared = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-    multiprocessing.util.get_temp_dir()  # lives as long as this process: not in the folder that is watched
+    multiprocessing.util.get_temp_dir()  # lives as long as this process: outside the folder of the leak guard
     folder = tempfile.mkdtemp(prefix="clipstack-tests-", dir=shared)
     os.chmod(folder, 0o755)  # nginx's user passes through it when the tests run as root
     os.environ["TMPDIR"] = tempfile.tempdir = folder
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest_first(items)
 
 
-@pytest.hookimpl(optionalhook=True)  # with `-p no:xdist` nobody asks
+@pytest.hookimpl(optionalhook=True)  # without xdist (`-p no:xdist`) the hook does not exist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
     return Groups(config, log)
 

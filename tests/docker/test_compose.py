@@ -1,4 +1,4 @@
-"""`docker compose up` on a real engine: the images, the answers, what each container may do."""
+"""`docker compose up` on a real engine: images, answers, and the rights of each container."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = ("web", "triton", "memory")
 
 
 def layers(image: str) -> int:
-    """Bytes that an image adds to the base image."""
+    """Return the bytes that an image adds to the base image."""
     sizes = {}
     for name in (image, "python:3.11-slim-bookworm"):
         (body,) = json.loads(command("docker", "image", "inspect", name))
@@ -52,14 +52,14 @@ def test_images_have_labels_and_their_version_as_tag(images: float, image: str) 
 
 
 @pytest.mark.parametrize("image", ["clipstack-web", "clipstack-triton"])
-def test_images_hold_no_tools_to_build_with(images: float, image: str) -> None:
+def test_images_hold_no_build_tools(images: float, image: str) -> None:
     script = (
         "! command -v gcc && ! .venv/bin/python -c 'import pip' && test ! -e /root/.cache && test -s .venv/sbom.json"
     )
     command("docker", "run", "--rm", "--network", "none", image, "sh", "-c", script)
 
 
-def test_answer_is_that_of_stack_without_containers(service: Compose, stack: Stack, pan_left: bytes) -> None:
+def test_answer_equals_that_of_a_stack_without_containers(service: Compose, stack: Stack, pan_left: bytes) -> None:
     answer = service.classify(pan_left).json()
     alone = httpx.post(f"{stack.url}/v1/classify", content=pan_left, timeout=60).json()
     assert answer["predictions"][0]["label"] == alone["predictions"][0]["label"] == "pan_left"
@@ -77,10 +77,10 @@ def test_real_clips(service: Compose, real_videos: Path) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_each_container_may_do_little(service: Compose, part: str) -> None:
-    told = service.inspect(part)["HostConfig"]
-    assert told["ReadonlyRootfs"] and told["CapDrop"] == ["ALL"] and not told["Privileged"]
-    assert told["Memory"] > 0 and told["PidsLimit"] > 0 and told["LogConfig"]["Config"]["max-size"] == "10m"
+def test_containers_have_few_rights(service: Compose, part: str) -> None:
+    config = service.inspect(part)["HostConfig"]
+    assert config["ReadonlyRootfs"] and config["CapDrop"] == ["ALL"] and not config["Privileged"]
+    assert config["Memory"] > 0 and config["PidsLimit"] > 0 and config["LogConfig"]["Config"]["max-size"] == "10m"
     script = "id -u; grep -h -E 'CapEff|NoNewPrivs' /proc/self/status; touch /opt/clipstack/x 2>&1 || true"
     user, *status, refused = service("exec", "-T", part, "sh", "-c", script).splitlines()
     assert user == "10001"
@@ -108,13 +108,13 @@ def test_only_the_port_of_nginx_is_published(service: Compose) -> None:
     assert service.inspect("triton")["HostConfig"]["NetworkMode"] == "none"
 
 
-def test_health_is_asked_of_the_real_thing(service: Compose) -> None:
+def test_health_checks_use_the_service(service: Compose) -> None:
     for part, said in (("web", '"ready"'), ("triton", "camera_motion answers")):
         until(lambda part=part: service.inspect(part)["State"]["Health"]["Status"] == "healthy", RECOVERY_S)
         assert said in service.inspect(part)["State"]["Health"]["Log"][-1]["Output"]
 
 
-def test_programs_log_where_docker_keeps_it(service: Compose, pan_left: bytes) -> None:
+def test_logs_reach_docker(service: Compose, pan_left: bytes) -> None:
     request_id = service.classify(pan_left).headers["X-Request-Id"]
     until(lambda: request_id in service("logs", "--tail", "50", "web"), 20)
 

@@ -1,4 +1,4 @@
-"""A second checkout for tests: somewhere else, with a space in its path, run by a Python that every user has."""
+"""A second checkout for tests, with a space in its path, run by a Python that every user can execute."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from deploy.stack.stack import Stack
 from tests.support.stacks import running_stack
 
-LISTED_ORIGIN = "http://app.example"  # of web pages that may call the API of the stack with keys
+LISTED_ORIGIN = "http://app.example"  # web pages of this origin may call the API of the stack with keys
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def configured_stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def feedback_stack() -> Iterator[Stack]:
-    """A stack with API keys that keeps feedback, and every answer as unsure."""
+    """A stack with API keys that keeps feedback, and treats every answer as unsure."""
     models = ("camera_motion", "frame_quality")
     with running_stack(
         models=models, keys="required", feedback="on", unsure_below="1", max_unsure="6", picture_model="frame_quality"

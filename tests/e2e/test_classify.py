@@ -1,4 +1,4 @@
-"""The main job through the real stack: what is in a file, and what is said when nothing can be."""
+"""Classification through the real stack: labels, and errors."""
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {label: film_movement(folder / f"{label}.mp4", label) for label in LABELS}
 
 
-def test_movements_are_named_through_shared_memory(stack: Stack, films: dict[str, Path]) -> None:
+def test_movements_are_classified_through_shared_memory(stack: Stack, films: dict[str, Path]) -> None:
     answers = {label: post(stack, path).json() for label, path in films.items()}
     named = {label: answer["predictions"][0]["label"] for label, answer in answers.items()}
     assert sum(label == name for label, name in named.items()) >= 9, named
@@ -36,7 +36,7 @@ def test_movements_are_named_through_shared_memory(stack: Stack, films: dict[str
         assert sum(p["score"] for p in answer["predictions"]) > 0.5
 
 
-def test_the_answer_tells_what_was_looked_at(stack: Stack, films: dict[str, Path]) -> None:
+def test_answer_names_clips_and_frames(stack: Stack, films: dict[str, Path]) -> None:
     answer = post(stack, films["pan_left"], clips=2, top_k=3, thumbnails="true").json()
     assert (answer["model"], answer["model_version"]) == ("camera_motion", "1")
     assert len(answer["predictions"]) == 3
@@ -65,7 +65,7 @@ def test_clips_begin_at_key_frames_on_request(stack: Stack, films: dict[str, Pat
     assert "exact or auto or keyframe" in refused.json()["error"]["message"]
 
 
-def test_a_misspelled_parameter_is_refused_wherever_it_stands(stack: Stack, films: dict[str, Path]) -> None:
+def test_misspelled_parameter_is_refused_in_query_form_and_json(stack: Stack, films: dict[str, Path]) -> None:
     url, film = f"{stack.url}/v1/classify", films["pan_left"].read_bytes()
     encoded = base64.b64encode(film).decode()
     for answer in (
@@ -79,7 +79,7 @@ def test_a_misspelled_parameter_is_refused_wherever_it_stands(stack: Stack, film
 
 
 @pytest.mark.parametrize("fps", [24, 30, 60])
-def test_same_movement_is_named_at_any_frame_rate(stack: Stack, tmp_path: Path, fps: int) -> None:
+def test_movement_is_classified_at_any_frame_rate(stack: Stack, tmp_path: Path, fps: int) -> None:
     path = film_movement(tmp_path / "a.mp4", "zoom_in", fps=fps)
     answer = post(stack, path).json()
     assert answer["predictions"][0]["label"] == "zoom_in"
@@ -129,7 +129,7 @@ def shared_memory(stack: Stack) -> set[str]:
     return regions(stack) | of_triton
 
 
-def test_200_requests_leave_nothing_behind(stack: Stack, films: dict[str, Path]) -> None:
+def test_200_requests_leave_no_files_or_slots(stack: Stack, films: dict[str, Path]) -> None:
     path = films["pan_right"]
     post(stack, path)
     uploads, processes, memory = stack.run_dir / "uploads", stack.processes(), shared_memory(stack)

@@ -52,7 +52,7 @@ def test_command_line_classifies(stack: Stack, video: Path) -> None:
     assert "infer" in done.stdout
 
 
-def test_command_line_gives_json_of_many_files(stack: Stack, video: Path) -> None:
+def test_command_line_writes_json_for_many_files(stack: Stack, video: Path) -> None:
     done = clipstack(stack, "classify", "--json", "-j", "4", *[video] * 8)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == 8
@@ -65,7 +65,7 @@ def test_command_line_lists_the_models(stack: Stack) -> None:
 
 
 def test_command_line_refuses_damaged_frames(stack: Stack, real_videos: Path) -> None:
-    damaged = real_videos / "corrupted.mp4"  # at 3.0 of 5 s, behind the clip in the middle
+    damaged = real_videos / "corrupted.mp4"  # damaged at 3.0 of 5 s, after the middle clip
     assert clipstack(stack, "classify", damaged).returncode == 0
     done = clipstack(stack, "classify", "--clips", "3", damaged)
     assert done.returncode == 1

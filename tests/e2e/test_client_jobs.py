@@ -27,7 +27,7 @@ ONCE = ("--once", "--every", "0.1", "--settle", "0.2")
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three films, each named after its movement, and large enough for a smaller one to be worth it."""
+    """A folder of three films, each named after its movement, and large enough to be worth reducing."""
     folder = tmp_path_factory.mktemp("films")
     (folder / "more").mkdir()
     for name, parent in zip(MOVEMENTS, (folder, folder, folder / "more"), strict=True):
@@ -37,7 +37,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_jobs(stack: Stack) -> Iterator[None]:
-    """Before the test no job of another one is left, and after it none of its own."""
+    """Remove all jobs before and after the test."""
     clipstack(stack, "jobs", "remove", "--ended")
     yield
     clipstack(stack, "jobs", "remove", "--ended")
@@ -49,8 +49,8 @@ def clipstack(stack: Stack, *arguments: str | Path) -> subprocess.CompletedProce
 
 
 def answers(text: str) -> dict[str, dict[str, Any]]:
-    """Lines of JSON by the stem of the file that each is about."""
-    return {Path(told["file"]).stem: told for told in map(json.loads, text.splitlines())}
+    """Return JSON lines by the stem of their file's name."""
+    return {Path(answer["file"]).stem: answer for answer in map(json.loads, text.splitlines())}
 
 
 def best(answer: dict[str, Any]) -> str:
@@ -61,7 +61,9 @@ def test_folder_is_classified_and_resumed(stack: Stack, films: Path, tmp_path: P
     out = tmp_path / "answers.jsonl"
     done = clipstack(stack, "classify", films, "-o", out)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "3 classified\n")
-    assert {stem: best(told) for stem, told in answers(out.read_text()).items()} == {name: name for name in MOVEMENTS}
+    assert {stem: best(answer) for stem, answer in answers(out.read_text()).items()} == {
+        name: name for name in MOVEMENTS
+    }
     lines = out.read_text().splitlines(keepends=True)
     out.write_text(lines[0] + lines[1] + lines[2][:100])
     assert clipstack(stack, "classify", films, "-o", out, "--resume").stderr == "1 classified, 2 done before\n"
@@ -75,22 +77,22 @@ def test_pattern_is_classified_as_csv(stack: Stack, films: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["--shrink", "--frames"])
-def test_less_is_sent_and_the_answer_stays(stack: Stack, films: Path, way: str) -> None:
+def test_reduced_upload_gives_the_same_answer(stack: Stack, films: Path, way: str) -> None:
     whole = answers(clipstack(stack, "classify", films, "--json").stdout)
     done = clipstack(stack, "classify", films, "--json", way)
     assert (done.returncode, done.stderr) == (0, "")
-    for stem, told in answers(done.stdout).items():
+    for stem, answer in answers(done.stdout).items():
         before = whole[stem]
-        assert best(told) == best(before) == stem
-        assert told["predictions"][0]["score"] == pytest.approx(before["predictions"][0]["score"], abs=0.1)
-        assert told["sent"]["reduction"] == way[2:]
-        assert told["sent"]["bytes"] < told["sent"]["whole_bytes"] / 2
-        assert told["media"]["bytes"] == told["sent"]["whole_bytes"] == before["media"]["bytes"]
-        assert [clip["frames"] for clip in told["clips"]] == [clip["frames"] for clip in before["clips"]]
+        assert best(answer) == best(before) == stem
+        assert answer["predictions"][0]["score"] == pytest.approx(before["predictions"][0]["score"], abs=0.1)
+        assert answer["sent"]["reduction"] == way[2:]
+        assert answer["sent"]["bytes"] < answer["sent"]["whole_bytes"] / 2
+        assert answer["media"]["bytes"] == answer["sent"]["whole_bytes"] == before["media"]["bytes"]
+        assert [clip["frames"] for clip in answer["clips"]] == [clip["frames"] for clip in before["clips"]]
 
 
 @pytest.mark.parametrize(("rate", "sent"), [("0.2", "frames"), ("100000", "none")])
-def test_auto_sends_what_the_rate_asks_for(stack: Stack, films: Path, rate: str, sent: str) -> None:
+def test_auto_chooses_by_upload_rate(stack: Stack, films: Path, rate: str, sent: str) -> None:
     done = clipstack(stack, "classify", films, "--json", "--shrink", "auto", "--rate", rate)
     ways = {value.get("sent", {}).get("reduction", "none") for value in answers(done.stdout).values()}
     assert ways == {sent}
@@ -114,7 +116,7 @@ def test_timelines_of_a_folder_and_their_jobs(stack: Stack, films: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("no_jobs")
-def test_timeline_of_smaller_copy_is_that_of_film(stack: Stack, films: Path, tmp_path: Path) -> None:
+def test_timeline_of_reduced_film_equals_the_original(stack: Stack, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "pan.vtt"
     assert clipstack(stack, "timeline", films / "pan_left.mp4", "--shrink", "-o", out).returncode == 0
     assert out.read_text().startswith("WEBVTT")
@@ -133,7 +135,7 @@ def test_detached_job_is_followed_and_cancelled(stack: Stack, films: Path) -> No
 
 @pytest.mark.usefixtures("no_jobs")
 @pytest.mark.parametrize("kind", ["classify", "timeline"])
-def test_watched_folder_is_done_once(stack: Stack, films: Path, tmp_path: Path, kind: str) -> None:
+def test_watched_folder_is_processed_once(stack: Stack, films: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "seen.jsonl"
     words: tuple[str | Path, ...] = (
         "watch",
@@ -149,7 +151,7 @@ def test_watched_folder_is_done_once(stack: Stack, films: Path, tmp_path: Path, 
     assert clipstack(stack, *words).stderr == "nothing to do\n"
 
 
-def test_watched_folder_is_followed_until_told_to_end(stack: Stack, tmp_path: Path) -> None:
+def test_watch_runs_until_interrupted(stack: Stack, tmp_path: Path) -> None:
     folder, out = tmp_path / "inbox", tmp_path / "seen.jsonl"
     folder.mkdir()
     words = [COMMAND, "watch", folder, "--every", "0.1", "--settle", "0.2", "-o", out, "--url", stack.url]
@@ -159,4 +161,6 @@ def test_watched_folder_is_followed_until_told_to_end(stack: Stack, tmp_path: Pa
             until(lambda count=count: out.exists() and len(out.read_text().splitlines()) == count, 30)
         watching.send_signal(signal.SIGTERM)
         assert watching.wait(timeout=20) == 143
-    assert {stem: best(told) for stem, told in answers(out.read_text()).items()} == {name: name for name in MOVEMENTS}
+    assert {stem: best(answer) for stem, answer in answers(out.read_text()).items()} == {
+        name: name for name in MOVEMENTS
+    }

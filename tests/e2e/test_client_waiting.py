@@ -1,4 +1,4 @@
-"""Where the client waits for real: for a busy service, for one that restarts, for files that still grow."""
+"""Waits of the client: for a busy service, for one that restarts, for files that still grow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(service: RecordedService) -> Iterator[Client]:
         yield client
 
 
-def test_busy_service_is_asked_again_with_whole_body(client: Client, service: RecordedService) -> None:
+def test_busy_service_gets_the_whole_body_again(client: Client, service: RecordedService) -> None:
     service.replies = [refusal(503, "overloaded", ("Retry-After", "0"))] * 2
     stages: list[str] = []
     result = client.classify(MP4, progress=lambda progress: stages.append(progress.stage))
@@ -38,14 +38,14 @@ def test_busy_service_is_asked_again_with_whole_body(client: Client, service: Re
     assert stages.count("waiting") == 2
 
 
-def test_no_earlier_than_the_service_asks(client: Client, service: RecordedService) -> None:
+def test_retry_waits_as_long_as_retry_after(client: Client, service: RecordedService) -> None:
     service.replies = [refusal(503, "overloaded", ("Retry-After", "1"))]
     start = time.monotonic()
     client.classify(MP4)
     assert time.monotonic() - start >= 1.0
 
 
-def test_patience_is_bounded_in_all(service: RecordedService) -> None:
+def test_patience_bounds_all_retries_together(service: RecordedService) -> None:
     service.replies = [refusal(503, "overloaded", ("Retry-After", "0"))] * 100
     start = time.monotonic()
     with Client(service.url, patience=1.0) as client, pytest.raises(ServiceUnavailable):
@@ -56,9 +56,9 @@ def test_patience_is_bounded_in_all(service: RecordedService) -> None:
 
 def test_refused_connection_is_tried_three_times() -> None:
     waits: list[str] = []
-    with socket.socket() as nobody:  # bound, but listening to nothing
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.socket() as bound:  # bound, but not listening
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         with Client(url) as client, pytest.raises(ConnectFailed, match="refused"):
             client.classify(MP4, progress=lambda progress: waits.append(progress.stage))
     assert waits == ["waiting"] * 2
@@ -74,21 +74,21 @@ def test_broken_event_streams_are_reopened(client: Client, service: RecordedServ
 
 
 @pytest.mark.parametrize("events", ["silent", "refused", "gone"])
-def test_without_events_the_job_is_asked_for(client: Client, service: RecordedService, events: Events) -> None:
+def test_job_is_polled_without_events(client: Client, service: RecordedService, events: Events) -> None:
     service.jobs.events = events
     id = client.submit(MP4).id
     assert list(client.follow(id))[-1].state == "done"
-    asked = [request.path.rpartition("/")[2] for request in service.received]
-    assert asked[:4] == ["jobs", "events", "events", id]
+    paths = [request.path.rpartition("/")[2] for request in service.received]
+    assert paths[:4] == ["jobs", "events", "events", id]
 
 
-def test_service_that_restarts_meanwhile_is_waited_for(client: Client, service: RecordedService) -> None:
+def test_restarting_service_is_waited_for(client: Client, service: RecordedService) -> None:
     id = client.submit(MP4).id
     service.replies = [refusal(502, "unavailable")]
     assert list(client.follow(id))[-1].state == "done"
 
 
-def test_service_that_is_gone_for_good_is_told(service: RecordedService) -> None:
+def test_unreachable_service_raises_after_patience(service: RecordedService) -> None:
     with Client(service.url, timeout=5.0, patience=0.2) as client:
         id = client.submit(MP4).id
         service.replies = [Reply(body=None)] * 50
@@ -98,7 +98,7 @@ def test_service_that_is_gone_for_good_is_told(service: RecordedService) -> None
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Programs started by the test can be interrupted, also where a shell started the tests in the background."""
+    """Let SIGINT interrupt child processes even where a shell started the tests in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -117,7 +117,7 @@ def test_watch_waits_for_complete_files_and_the_service(service: RecordedService
         for _ in range(10):
             file.write(MP4)
             file.flush()
-            time.sleep(0.1)  # slower than the folder is looked at, faster than a file settles
+            time.sleep(0.1)  # longer than the poll interval, shorter than the settle time
     running.until(lambda: len(out.read_text().splitlines()) == 3)
     assert running.end(signal.SIGINT)[0] == 130
     lines = [json.loads(line) for line in out.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Feedback over HTTP: kept with the file, owner's alone, replaced, listed, exported and imported again."""
+"""Feedback over HTTP: kept with the file for its owner, replaced, listed, exported and imported."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_correction_of_a_segment_outlives_its_job(http: httpx.Client, film: Path
     assert source.headers["Content-Type"] == "video/mp4"
 
 
-def test_feedback_about_a_file_counts_by_its_content(http: httpx.Client, picture: bytes) -> None:
+def test_feedback_belongs_to_the_content_of_a_file(http: httpx.Client, picture: bytes) -> None:
     form = http.post(
         "/v1/feedback",
         files={"file": ("x.png", picture)},
@@ -96,7 +96,7 @@ def test_feedback_about_a_file_counts_by_its_content(http: httpx.Client, picture
     assert http.get(raw["links"]["source"]).content == picture
 
 
-def test_feedback_of_another_key_is_not_there(
+def test_feedback_of_another_key_is_not_found(
     feedback_stack: Stack, http: httpx.Client, film: Path, picture: bytes
 ) -> None:
     entry = give(http, picture, labels="sharp")

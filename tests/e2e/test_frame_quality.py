@@ -18,25 +18,25 @@ from triton_repo.zoo.training.frame_quality.scenes import photograph
 
 def answer(stack: Stack, sample: Sample, scenes: list[Image]) -> dict:
     content = encode_sample(sample, scenes, seed=1)
-    told = {"model": "frame_quality"}
-    response = httpx.post(f"{stack.url}/v1/classify", params=told, content=content, timeout=60)
+    params = {"model": "frame_quality"}
+    response = httpx.post(f"{stack.url}/v1/classify", params=params, content=content, timeout=60)
     assert response.status_code == 200, response.text
     return response.json()
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "moving video"])
 @pytest.mark.parametrize("label", LABELS)
-def test_photograph_with_plain_fault_gets_its_name(stack: Stack, label: str, kind: str) -> None:
+def test_photograph_with_a_fault_gets_its_label(stack: Stack, label: str, kind: str) -> None:
     result = answer(stack, Sample(label, (640, 360), kind, 0.6, 5), [photograph("stereo_motorcycle")])
     assert result["predictions"][0]["label"] == label
     assert (result["media"]["kind"], len(result["clips"][0]["frames"])) == ("video" if "video" in kind else "image", 1)
 
 
-def test_real_frames_get_the_names_of_their_faults(stack: Stack, real_videos: Path) -> None:
+def test_real_frames_get_the_labels_of_their_faults(stack: Stack, real_videos: Path) -> None:
     scenes = list(sharp_frames(real_videos / "sintel.mp4"))
-    asked = samples(per_label=2)
-    said = [answer(stack, sample, scenes)["predictions"][0]["label"] for sample in asked]
-    wrong = [(sample, label) for sample, label in zip(asked, said, strict=True) if label != sample.label]
+    chosen = samples(per_label=2)
+    labels = [answer(stack, sample, scenes)["predictions"][0]["label"] for sample in chosen]
+    wrong = [(sample, label) for sample, label in zip(chosen, labels, strict=True) if label != sample.label]
     assert len(wrong) <= 1, wrong
 
 
@@ -48,7 +48,7 @@ def test_the_model_is_listed_beside_the_default(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("name", ["camera_motion", "frame_quality", "objects"])
-def test_what_setup_made_answers_as_the_network_does(name: str) -> None:
+def test_models_of_setup_pass_verify(name: str) -> None:
     result = CliRunner().invoke(main, ["verify", name, "--clips", "3"])
     assert result.exit_code == 0, result.output
     assert "against torch" in result.output

@@ -1,4 +1,4 @@
-"""Clips by reference in the real Triton, with NVIDIA's driver replaced by one whose memory is the host's."""
+"""Clips by reference in the real Triton, with NVIDIA's driver replaced by one that uses host memory."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def triton() -> Iterator[InferenceServerClient]:
 
 
 def on_cpu(config: Path) -> None:
-    """Leave everything as placed on a GPU, except for the place."""
+    """Change a configuration for a GPU to run on the CPU."""
     parsed = text_format.Parse(config.read_text(), ModelConfig())
     del parsed.instance_group[0].gpus[:]
     parsed.instance_group[0].kind = ModelInstanceGroup.KIND_CPU
@@ -101,7 +101,7 @@ def inline(clips: np.ndarray) -> list[InferInput]:
 
 @contextmanager
 def worker() -> Iterator[tuple[bytes, subprocess.Popen[str]]]:
-    """The reference of a black clip in another process, and the process."""
+    """Start a process with a black clip; yields the clip's reference and the process."""
     command = [sys.executable, "-c", WORKER.format(size=CLIP_BYTES)]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
@@ -117,7 +117,7 @@ def worker() -> Iterator[tuple[bytes, subprocess.Popen[str]]]:
 
 
 def open_regions() -> int:
-    """How many regions of FakeCuda all Python backends have open."""
+    """Return how many regions of FakeCuda the Python backends have open."""
     count = 0
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:

@@ -28,7 +28,7 @@ def test_triton_serves_placed_model_by_torch_from_its_links(tmp_path: Path) -> N
     placed = folder(tmp_path / "run") / "video" / "config.pbtxt"
     config = text_format.Parse(placed.read_text(), ModelConfig())
     assert config.instance_group[0].kind == ModelInstanceGroup.KIND_GPU
-    # The one thing that cannot be here
+    # The device cannot exist here
     del config.instance_group[0].gpus[:]
     config.instance_group[0].kind = ModelInstanceGroup.KIND_CPU
     placed.write_text(text_format.MessageToString(config))

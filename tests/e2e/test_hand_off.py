@@ -56,7 +56,7 @@ def test_a_chunked_body_reaches_the_app(stack, clip):
 
 @pytest.mark.parametrize("header", [b"X-Upload-Path", b"X_Upload_Path", b"x-upload-path"])
 @pytest.mark.parametrize("path", [b"/v1/classify", b"/"])
-def test_a_path_from_the_client_is_not_believed(stack, header, path):
+def test_path_header_from_the_client_is_ignored(stack, header, path):
     body = b"this is text, and /etc/passwd would be another one"
     answer = send(
         stack.url,
@@ -73,7 +73,7 @@ def test_upload_path_from_a_client_is_ignored(stack):
     assert (answer.status, answer.error["code"]) == (400, "empty_file")
 
 
-def test_upload_that_is_broken_off_leaves_no_file(stack):
+def test_aborted_upload_leaves_no_file(stack):
     address = httpx.URL(stack.url)
     with socket.create_connection((address.host, address.port), timeout=10) as connection:
         connection.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n" + bytes(500_000))

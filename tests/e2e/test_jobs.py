@@ -1,4 +1,4 @@
-"""Jobs through the real service: followed, cancelled, killed and gone on with."""
+"""Jobs through the real service: followed, cancelled, and resumed after kills."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def test_a_job_is_followed_to_its_timeline(http: httpx.Client, tmp_path: Path) -
     assert "sandbox" in part.headers["Content-Security-Policy"]
 
 
-def test_what_shows_the_same_frames_is_asked_once(stack: Stack, http: httpx.Client, tmp_path: Path) -> None:
+def test_windows_of_the_same_frames_are_inferred_once(stack: Stack, http: httpx.Client, tmp_path: Path) -> None:
     # A pan, then a still of ten minutes
     film = write_video(tmp_path / "still.mp4", panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000])
     with InferenceServerClient(stack.settings.triton_target) as triton:
         before = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count
         job = wait_for_job(http, submit_job(http, film, hop_s=0.1)["id"])
-        asked = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count - before
+        inferences = triton.get_inference_statistics("camera_motion").model_stats[0].inference_count - before
     assert job["state"] == "done"
     windows = job["timeline"]["windows"]
     assert len(windows) == job["progress"]["windows"] > 5_900
-    assert 10 < asked < 60
+    assert 10 < inferences < 60
     stills = [still["predictions"] for still in windows[20:2980]]
     assert all(still == stills[0] for still in stills)
     assert windows[0]["predictions"] != stills[0]
@@ -86,7 +86,7 @@ def test_job_of_killed_worker_resumes(stack: Stack, http: httpx.Client, long_fil
     before = len(read(journal(stack, identity)).scores)
     assert processes.wait_until_gone([worker], 5)
     job = wait_for_job(http, identity)
-    found = read(journal(stack, identity))  # raises when a window is missing or there twice
+    found = read(journal(stack, identity))  # raises if a window is missing or duplicated
     assert (job["state"], job["tries"]) == ("done", 1)
     assert len(found.scores) == job["progress"]["windows"] > before > 20
     assert job["timeline"]["cuts_s"] == pytest.approx([20.0], abs=0.11)
@@ -140,9 +140,9 @@ def test_a_job_is_cancelled_while_triton_is_silent(stack: Stack, http: httpx.Cli
     stack.wait(30)
 
 
-def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, long_film: Path) -> None:
-    told, over = stack.run_dir / "web" / "waiting", threading.Event()
-    waiting = UploadWaitingFlag(told)
+def test_job_yields_while_uploads_wait(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+    flag, over = stack.run_dir / "web" / "waiting", threading.Event()
+    waiting = UploadWaitingFlag(flag)
 
     def wait() -> None:
         while not over.wait(RECENT_S / 4):
@@ -151,20 +151,20 @@ def test_a_job_makes_way_while_uploads_wait(stack: Stack, http: httpx.Client, lo
     uploads = threading.Thread(target=wait)
     uploads.start()
     try:
-        until(told.exists, 10)
+        until(flag.exists, 10)
         identity = submit_job(http, long_film)["id"]
-        until(lambda: windows_done(http, identity) > 0, MAX_YIELD_S + 30)  # for all that
+        until(lambda: windows_done(http, identity) > 0, MAX_YIELD_S + 30)  # the job still makes progress
         before, since = windows_done(http, identity), time.monotonic()
         until(lambda: windows_done(http, identity) >= before + GROUP, 3 * MAX_YIELD_S + 10)
-        assert time.monotonic() > since + MAX_YIELD_S / 2  # without a pause it is a fraction of a second
+        assert time.monotonic() > since + MAX_YIELD_S / 2  # without yielding it takes a fraction of a second
     finally:
         over.set()
         uploads.join()
-        told.unlink(missing_ok=True)
+        flag.unlink(missing_ok=True)
     assert wait_for_job(http, identity)["state"] == "done"
 
 
-def test_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:
+def test_aborted_upload_makes_no_job(stack: Stack, http: httpx.Client, long_film: Path) -> None:
     before = http.get("/v1/jobs").json()["jobs"]
     with socket.create_connection(("127.0.0.1", stack.settings.port)) as connection:
         head = f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {long_film.stat().st_size}\r\n\r\n"
@@ -174,7 +174,7 @@ def test_upload_that_is_broken_off_is_no_job(stack: Stack, http: httpx.Client, l
     assert http.get("/v1/jobs").json()["jobs"] == before
 
 
-def test_a_key_sent_twice_is_one_job(http: httpx.Client, tmp_path: Path) -> None:
+def test_idempotency_key_sent_twice_makes_one_job(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "zoom_in", seconds=1)
     send = {"content": film.read_bytes(), "headers": {"Idempotency-Key": f"key {tmp_path}"}}
     first, second = http.post("/v1/jobs", **send), http.post("/v1/jobs", **send)

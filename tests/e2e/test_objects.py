@@ -1,4 +1,4 @@
-"""`objects` through the real stack: photographs get their word without anybody naming a model."""
+"""`objects` through the real stack: the default model of photographs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_video_goes_to_default_model_and_to_objects_by_name(stack: Stack, tmp_pa
     assert (result["model"], [len(clip["frames"]) for clip in result["clips"]]) == ("objects", [1, 1, 1])
 
 
-def test_models_say_what_they_answer_and_for_which_files(stack: Stack) -> None:
+def test_models_list_their_labels_and_file_kinds(stack: Stack) -> None:
     models = {model["name"]: model for model in httpx.get(f"{stack.url}/v1/models", timeout=30).json()["models"]}
     objects = models["objects"]
     assert (objects["title"], objects["examples"]) == ("Objects", ["espresso", "tabby", "mountain bike"])
@@ -63,7 +63,7 @@ def test_command_line_selects_the_model_by_file_kind(stack: Stack, tmp_path: Pat
     assert best == {"cup.jpg": ("objects", "espresso"), "pan.mp4": ("camera_motion", "pan_left")}
 
 
-def test_a_film_of_three_things_gets_a_timeline_of_them(stack: Stack, tmp_path: Path) -> None:
+def test_film_of_three_objects_gets_three_segments(stack: Stack, tmp_path: Path) -> None:
     film = film_of_photographs(tmp_path / "things.mp4", ("coffee", "camera", "stereo_motorcycle"))
     with httpx.Client(base_url=stack.url, timeout=60) as http:
         job = http.post("/v1/jobs", params={"model": "objects"}, content=film.read_bytes()).json()

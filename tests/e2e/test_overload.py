@@ -1,4 +1,4 @@
-"""More work than can be done: who is let in is answered in time, all others are told at once when to come back."""
+"""Overload: admitted requests are answered in time, all others get Retry-After at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOON_MS = 300
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[Stack]:
-    """One request at work, one that waits, and a model that takes long when it is told to."""
+    """A stack with one running and one waiting request, and a model that waits on demand."""
     settings = {"web_workers": "1", "max_inflight": "1", "max_queue": "1", "decoders": "1", "model": "scripted"}
     with running_stack(models=(), add_models=scripted_model.add, **settings) as stack:
         yield stack
@@ -39,7 +39,7 @@ def picture(mood: int) -> bytes:
 
 
 def code(stack: Stack, mood: int = scripted_model.ANSWER) -> str:
-    """What a request that is in a hurry is told: `ok` or an error's code."""
+    """Return `ok` or the error code of a request with a short deadline."""
     answer = httpx.post(
         f"{stack.url}/v1/classify", content=picture(mood), headers={"X-Deadline-Ms": str(SOON_MS)}, timeout=20
     )
@@ -61,7 +61,7 @@ def test_ten_times_the_capacity(stack):
 
 @contextmanager
 def working(stack: Stack) -> Iterator[threading.Thread]:
-    """One request that the model works on until the block ends."""
+    """Keep one request running until the block ends."""
     released = stack.model_dir / "scripted" / scripted_model.RELEASED
     content = picture(scripted_model.CALCULATE)
     request = threading.Thread(
@@ -78,7 +78,7 @@ def working(stack: Stack) -> Iterator[threading.Thread]:
 
 def test_disconnect_and_deadline_free_the_queue_place(narrow):
     with working(narrow) as request:
-        until(lambda: code(narrow) == "deadline_exceeded", 10)  # it is at work, and the queue is empty
+        until(lambda: code(narrow) == "deadline_exceeded", 10)  # it runs, and the queue is empty
 
         address, content = httpx.URL(narrow.url), picture(scripted_model.ANSWER)
         head = f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n\r\n"
@@ -86,12 +86,12 @@ def test_disconnect_and_deadline_free_the_queue_place(narrow):
             connection.sendall(head.encode() + content)
             until(lambda: code(narrow) == "overloaded", 10)  # the queue has one
         until(lambda: code(narrow) == "deadline_exceeded", 10)  # and now it has none
-        assert request.is_alive(), "the queue was empty because everything was done"
+        assert request.is_alive(), "the first request had ended too"
     until(lambda: code(narrow) == "ok", 10)
 
 
 @pytest.mark.parametrize("text", ["0", "soon", "-5", "99999999"])
-def test_a_deadline_that_is_none_is_refused(stack, text):
+def test_invalid_deadline_is_refused(stack, text):
     answer = httpx.post(f"{stack.url}/v1/classify", content=b"x", headers={"X-Deadline-Ms": text}, timeout=20)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_parameter")
@@ -104,7 +104,7 @@ def test_forged_upload_headers_are_ignored(stack):
     assert answer.status_code == 200, answer.text
 
 
-def test_who_is_waited_for_by_all_goes_first(stack):
+def test_picture_overtakes_waiting_videos(stack):
     programs = ("nginx", "web", "triton", "jobs")
     nice = {name: os.getpriority(os.PRIO_PROCESS, pid_of(stack, name)) for name in programs}
 
@@ -112,7 +112,7 @@ def test_who_is_waited_for_by_all_goes_first(stack):
     assert nice["triton"] == nice["jobs"] == min(19, nice["web"] + NICE["triton"])
 
 
-def test_a_worker_tells_what_it_has_to_do(stack):
+def test_readiness_shows_running_and_waiting_requests(stack):
     admission = httpx.get(f"{stack.url}/readyz", timeout=20).json()["admission"]
 
     assert set(admission) == {"limit", "at_work", "waiting", "admitted", "refused"}
@@ -120,13 +120,13 @@ def test_a_worker_tells_what_it_has_to_do(stack):
 
 
 def test_nginx_refuses_uploads_while_web_is_full(stack):
-    shut = stack.run_dir / "web" / "shut" / "everybody"
-    shut.touch()
+    flag = stack.run_dir / "web" / "shut" / "everybody"
+    flag.touch()
     with socket.create_connection((stack.settings.host, stack.settings.port), timeout=10) as client:
         client.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\nand no more")
         answer = client.recv(1 << 16)
     assert answer.startswith(b"HTTP/1.1 503 ") and b'"code":"overloaded"' in answer and b"Retry-After: " in answer
     assert not list((stack.run_dir / "uploads").iterdir())
     assert httpx.get(f"{stack.url}/v1/models", timeout=10).status_code == 200
-    until(lambda: not shut.exists(), 10)  # nobody keeps it fresh
+    until(lambda: not flag.exists(), 10)  # nothing renews it
     assert httpx.post(f"{stack.url}/v1/classify?model=frame_quality", content=picture(1), timeout=20).status_code == 200

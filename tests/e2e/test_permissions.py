@@ -34,7 +34,7 @@ def checkout(user):
 
 @pytest.fixture(scope="module")
 def place(checkout, user):
-    """A folder of `user`'s own for models and run folders."""
+    """A folder that `user` owns, for models and run folders."""
     folder = checkout.parent / "of the user"
     model = "camera_motion"
     shutil.copytree(checkout / "triton_repo" / "models" / model, folder / "models" / model)
@@ -43,14 +43,14 @@ def place(checkout, user):
 
 
 def owners(stack: Stack) -> set[int]:
-    """User ids of the stack's processes."""
+    """Return the user ids of the stack's processes."""
     return {owner_of(pid) for pid in stack.processes()}
 
 
 def of_decoders(stack: Stack) -> list[str]:
-    """The user ids of each decoder, known by the seccomp filter that no other program has."""
-    told = [Path(f"/proc/{pid}/status").read_text() for pid in stack.processes()]
-    lines = [line.split(":\t") for status in told if "\nSeccomp:\t2\n" in status for line in status.splitlines()]
+    """Return the user ids of each decoder, the only program with a seccomp filter."""
+    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in stack.processes()]
+    lines = [line.split(":\t") for status in statuses if "\nSeccomp:\t2\n" in status for line in status.splitlines()]
     return [value for name, value in lines if name == "Uid"]
 
 
@@ -74,7 +74,7 @@ def test_started_by_root_programs_run_as_user(dropped, user):
     owner = {pid: owner_of(pid) for pid in dropped.processes()}
 
     assert dropped.warnings == []
-    assert {owner.pop(pid) for pid in masters} == {0}  # one starts the others, one may bind a low port
+    assert {owner.pop(pid) for pid in masters} == {0}  # Supervisor starts the others, nginx may bind a low port
     assert set(owner.values()) == {user.uid}
 
 
@@ -91,7 +91,7 @@ def test_static_files_can_be_read_by_the_user(dropped):
     assert httpx.get(f"{dropped.url}/static/page.css", timeout=10).status_code == 200
 
 
-def test_no_other_user_can_reach_what_is_inside(dropped):
+def test_other_users_cannot_enter_private_folders(dropped):
     run_dir = dropped.run_dir
     modes = {name: stat.S_IMODE((run_dir / name).stat().st_mode) for name in (".", "uploads", "web", "logs")}
 
@@ -137,7 +137,7 @@ def test_unreachable_checkout_runs_as_root_with_a_warning(checkout, place, tmp_p
         stack.up()
         assert len(stack.warnings) == 1 and str(checkout) in stack.warnings[0]
         nobody = User.named("nobody").uid
-        assert owners(stack) == {0, nobody}  # decoders alone need none of root's rights
+        assert owners(stack) == {0, nobody}  # only decoders need no rights of root
         assert classify(stack, tmp_path).status_code == 200
         assert set(of_decoders(stack)) == {"\t".join([str(nobody)] * 4)}
     finally:

@@ -26,7 +26,7 @@ FILMS, FPS, SIDE = 11, 4, 288  # 209 windows of 19 scenes
 
 
 def view(scene: np.ndarray, rng: np.random.Generator) -> Image.Image:
-    """Another picture of the scene: another part of it, in another light."""
+    """Return another picture of the scene: another part of it, in another light."""
     picture = Image.fromarray(scene)
     side = int(min(picture.size) * rng.uniform(0.6, 0.95))
     left, top = (int(rng.integers(0, edge - side + 1)) for edge in picture.size)
@@ -35,7 +35,7 @@ def view(scene: np.ndarray, rng: np.random.Generator) -> Image.Image:
 
 
 def write_film(path: Path, seed: int) -> Path:
-    """A film that shows each scene for a second, around the time of its window."""
+    """Write a film that shows each scene for a second, around the time of its window."""
     rng = np.random.default_rng(seed)
     views = [np.asarray(view(photograph(name), rng)) for name in SCENES]
     frames = [views[min((number + FPS // 2) // FPS, len(views) - 1)] for number in range(FPS * len(views))]
@@ -128,7 +128,7 @@ def test_wrong_searches_say_what_to_do(stack: Stack, jobs: list[str], params: di
     assert words in answer.json()["error"]["message"]
 
 
-def test_a_removed_job_is_found_no_more(stack: Stack, jobs: list[str], tmp_path: Path) -> None:
+def test_removed_job_is_not_found(stack: Stack, jobs: list[str], tmp_path: Path) -> None:
     extra = submit(stack, write_film(tmp_path / "extra.mp4", 99), model="objects", embedding="true", hop_s="1")
     record = ended(stack, extra)
     assert record["parameters"]["embedding"] is True

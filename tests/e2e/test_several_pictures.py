@@ -31,7 +31,7 @@ def send(stack: Stack, *contents: bytes, **params: Any) -> httpx.Response:
 
 
 def same(answer: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether both say the same; scores differ a little, because bf16 rounds differently in a larger batch."""
+    """Return whether both answers agree; scores differ a little, because bf16 rounds differently in a larger batch."""
     scores, others = ({entry["label"]: entry["score"] for entry in one["predictions"]} for one in (answer, other))
     assert all(scores[label] == pytest.approx(others[label], abs=0.005) for label in scores.keys() & others.keys())
     best, *_ = scores
@@ -69,7 +69,7 @@ def test_wrong_parameter_refuses_whole_form(stack: Stack) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_parameter")
 
 
-def test_form_with_one_picture_is_answered_as_ever(stack: Stack) -> None:
+def test_form_with_one_picture_has_a_single_answer(stack: Stack) -> None:
     answer = send(stack, PICTURES[0])
     assert "results" not in answer.json() and answer.json()["predictions"]
 

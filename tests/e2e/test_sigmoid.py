@@ -1,4 +1,4 @@
-"""A model of independent labels through the real stack: none, one and two right labels, in answers and timelines."""
+"""A model of independent labels through the real stack: no, one and two right labels, in answers and timelines."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def listed(stack: Stack) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def ask(stack: Stack) -> Ask:
-    """Classifies a picture in which these labels are right."""
+    """Classify a picture in which these labels are right."""
 
     def run(*labels: str, model: str = "colour_pictures", **params: Any) -> httpx.Response:
         params = {"model": model, **params}
@@ -81,7 +81,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def spans(segments: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """The stretches of each label, those that touch at a cut joined."""
+    """Return the intervals of each label; those that touch at a cut are joined."""
     tracks: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for segment in segments:
         track = tracks[segment["label"]]

@@ -1,4 +1,4 @@
-"""TLS by two settings, on all addresses: keys are then asked for by themselves."""
+"""TLS by two settings, on all addresses: keys are then required by default."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def trusting(secure: Stack, pair: Pair) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_others_can_reach_it_so_key_is_needed(secure: Stack, trusting: httpx.Client, key: str) -> None:
+def test_public_address_requires_keys(secure: Stack, trusting: httpx.Client, key: str) -> None:
     assert secure.url.startswith("https://127.0.0.1:")
     assert trusting.get("/readyz").status_code == 200
     assert trusting.get("/v1/models").status_code == 401
@@ -79,7 +79,7 @@ def test_versions_and_http_2(secure: Stack, pair: Pair) -> None:
     assert old.returncode != 0 and "alert protocol version" in old.stderr
 
 
-def test_plain_http_on_tls_port_gets_advice(secure: Stack) -> None:
+def test_plain_http_on_tls_port_is_explained(secure: Stack) -> None:
     answer = send(f"http://127.0.0.1:{secure.settings.port}", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert (answer.status, answer.error["code"]) == (400, "bad_request")
     assert "https://" in answer.error["message"]
@@ -93,7 +93,7 @@ def test_hsts_for_the_configured_name(trusting: httpx.Client, host: str, header:
     assert trusting.get("/healthz", headers={"Host": host}).headers.get("Strict-Transport-Security") == header
 
 
-def test_cookie_of_session_never_leaves_without_tls(trusting: httpx.Client, key: str) -> None:
+def test_session_cookie_is_secure(trusting: httpx.Client, key: str) -> None:
     page = trusting.get("/login")
     token = page.text.partition('name="csrf" value="')[2].partition('"')[0]
     answer = trusting.post("/login", data={"csrf": token, "key": key})
@@ -148,7 +148,7 @@ def test_command_line_takes_key_and_certificate_from_files(secure: Stack, pair: 
     assert typed("--key-file", tmp_path / "key").returncode == 3
 
 
-def test_renewed_certificate_is_taken_up_without_restart(secure: Stack, pair: Pair, tmp_path: Path) -> None:
+def test_renewed_certificate_is_loaded_without_restart(secure: Stack, pair: Pair, tmp_path: Path) -> None:
     def shown() -> str:
         return ssl.get_server_certificate(("127.0.0.1", secure.settings.port), timeout=20)
 

@@ -1,4 +1,4 @@
-"""The backend `clip` inside the real Triton server, asked over gRPC."""
+"""The backend `clip` inside the real Triton server, called over gRPC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RECORDS = {"close": CLOSE, "far": CLOSE._replace(mean=0.1), "unrecorded": CLOSE}
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Of the server: its log, its models, of which `broken` cannot be loaded and `failing` cannot infer some clips."""
+    """The server's folder: its log and its models; `broken` cannot be loaded, `failing` cannot infer some clips."""
     with tempfile.TemporaryDirectory(prefix="triton-") as name:
         folder = Path(name)
         for model, served in SERVED.items():
@@ -115,7 +115,7 @@ def test_requests_at_same_time_each_get_their_own_answer(triton: grpc.InferenceS
     np.testing.assert_allclose(scores, wanted(SERVED["video"], clips), atol=1e-4)
 
     def more() -> tuple[int, int]:
-        """Inferences and executions since then; an answer is sent before it is counted."""
+        """Return inferences and executions since `before`; an answer is sent before it is counted."""
         after = triton.get_inference_statistics("video").model_stats[0]
         return after.inference_count - before.inference_count, after.execution_count - before.execution_count
 
@@ -144,8 +144,10 @@ def test_features_follow_scores_on_request(triton: grpc.InferenceServerClient, m
         features = ServedNetwork(replace(served, network=headless)).eval().logits(torch.from_numpy(clips)).numpy()
     with ThreadPoolExecutor(8) as pool:  # requests of both kinds share batches
         plain = pool.map(lambda _: triton.infer(model, inline(clips)).as_numpy("SCORES"), range(6))
-        asked = {"clipstack_features": True}
-        full = pool.map(lambda _: triton.infer(model, inline(clips), parameters=asked).as_numpy("SCORES"), range(6))
+        parameters = {"clipstack_features": True}
+        full = pool.map(
+            lambda _: triton.infer(model, inline(clips), parameters=parameters).as_numpy("SCORES"), range(6)
+        )
         for scores in plain:
             np.testing.assert_allclose(scores, wanted(served, clips), atol=1e-4)
         for rows in full:
@@ -228,7 +230,7 @@ def test_clip_of_another_shape_is_refused(triton: grpc.InferenceServerClient) ->
     assert triton.infer("video", inline(example_clips(SERVED["video"], 1))).as_numpy("SCORES").size == 5
 
 
-def test_inference_that_fails_is_told_to_who_asked(triton: grpc.InferenceServerClient) -> None:
+def test_failed_inference_fails_only_its_own_request(triton: grpc.InferenceServerClient) -> None:
     bads = [failing_model.clips(value) for value in failing_model.BADS[:17]]
     good = failing_model.clips(failing_model.GOOD)
 
@@ -236,12 +238,12 @@ def test_inference_that_fails_is_told_to_who_asked(triton: grpc.InferenceServerC
         try:
             scores = triton.infer("failing", inline(clip)).as_numpy("SCORES")
         except grpc.InferenceServerException as error:
-            return "told" if failing_model.REASON in str(error) else str(error)
+            return "failed" if failing_model.REASON in str(error) else str(error)
         return "right" if np.array_equal(scores, failing_model.right(1)) else str(scores)
 
-    assert [ask(clip) for clip in (bads[0], good)] == ["told", "right"]
+    assert [ask(clip) for clip in (bads[0], good)] == ["failed", "right"]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(ask, [clip for bad in bads[1:] for clip in (bad, good)])) == ["told", "right"] * 16
+        assert list(pool.map(ask, [clip for bad in bads[1:] for clip in (bad, good)])) == ["failed", "right"] * 16
         assert set(pool.map(ask, [good] * 16)) == {"right"}
 
 

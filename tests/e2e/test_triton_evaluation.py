@@ -1,4 +1,4 @@
-"""The measures of the built-in models, small ones, through the real stack."""
+"""Small evaluations of the built-in models through the real stack."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BARS = pytest.mark.parametrize(("bar", "status"), [("0", 0), ("1.01", 1)], ids=[
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a program with its arguments; returns its exit code and what it printed."""
+    """Run a program with its arguments; return its exit code and output."""
 
     def call(program: ModuleType, *words: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["evaluate", *map(str, words)])
@@ -63,7 +63,7 @@ def test_evaluation_without_footage_says_so(run: Run, tmp_path: Path, program: M
 
 
 @BARS
-def test_timelines_are_held_against_what_happens(stack: Stack, run: Run, footage: Path, bar: str, status: int) -> None:
+def test_timelines_are_compared_with_the_truth(stack: Stack, run: Run, footage: Path, bar: str, status: int) -> None:
     options = ("--url", stack.url, "--footage", footage, "--seed", 3, "--films", 1, "--moves", 3, "--bar", bar)
     code, output, errors = run(evaluate_timeline, *options)
     assert code == status, output + errors

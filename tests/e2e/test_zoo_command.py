@@ -32,7 +32,7 @@ def scores_of(
     return triton.infer("mine", [tensor], parameters=parameters).as_numpy("SCORES")
 
 
-def test_the_latest_version_is_served_and_answers_as_its_source() -> None:
+def test_latest_version_is_served_with_the_scores_of_its_source() -> None:
     with tempfile.TemporaryDirectory(prefix="triton-") as name:
         folder = Path(name)
         models = folder / "models"
@@ -47,8 +47,8 @@ def test_the_latest_version_is_served_and_answers_as_its_source() -> None:
         tensor = grpc.InferInput("CLIP", clips.shape, "UINT8")
         tensor.set_data_from_numpy(clips)
         with running_triton(models, folder) as triton:
-            told = triton.get_model_metadata("mine", as_json=True)
-            assert told["versions"] == ["2"]
+            metadata = triton.get_model_metadata("mine", as_json=True)
+            assert metadata["versions"] == ["2"]
             scores = triton.infer("mine", [tensor]).as_numpy("SCORES")
         source = origin(installed(models, "mine"))
         np.testing.assert_allclose(scores, source.network(clips), atol=1e-5)

@@ -27,10 +27,10 @@ from triton_repo.zoo.repository import apply
 from triton_repo.zoo.repository.names import X3D
 from triton_repo.zoo.repository.store import installed
 
-SIZE, FRAMES = 64, 4  # small, for the time: the published sizes are compared by tests/support/parity.py
+SIZE, FRAMES = 64, 4  # small for speed: tests/support/parity.py compares the published sizes
 OTHERS = [Variant("torch", "f32"), Variant("onnxruntime", "f32")]
 SMALL = ("x3d_xs", "resnet18")
-CLONED = "x3d_xs"  # served once more by each of them
+CLONED = "x3d_xs"  # also served by each engine
 
 
 def add(name: str, folder: Path) -> None:
@@ -44,7 +44,7 @@ def add(name: str, folder: Path) -> None:
 
 
 def clone(models: Path, variant: Variant) -> None:
-    """The model once more, set to another engine as `bench --apply` does."""
+    """Copy the model and set another engine, as `bench --apply` does."""
     name = f"{CLONED}_{variant.engine}"
     config = shutil.copytree(models / CLONED, models / name) / "config.pbtxt"
     config.write_text(config.read_text().replace(f'name: "{CLONED}"', f'name: "{name}"'))

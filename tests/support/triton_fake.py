@@ -1,6 +1,6 @@
 """A Triton with a model on a GPU which is not there: its gRPC face, with GPU memory opened out of `FakeCuda`.
 
-It serves one model, whose one score is the mean of a clip. tests/integration/app/test_transports.py holds it to what the real
+It serves one model, whose one score is the mean of a clip. tests/integration/app/inference/test_shared_regions.py holds it to what the real
 server does wherever no GPU is needed for it.
 """
 

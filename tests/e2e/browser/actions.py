@@ -1,4 +1,4 @@
-"""What a person does with the page, and what a test looks at: files in, rows, the speed of the network, axe-core."""
+"""Actions of a user on the page, and checks of it: rows of files, a slow network, axe-core."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def choose(page: Page, *paths: Path) -> None:
 
 
 def row(page: Page, name: str, state: str = "") -> Locator:
-    """The row of a file in either list; with `state` only when it is in it."""
+    """Return the row of a file in either list, with `state` only a row in that state."""
     rows = page.locator(f'.row[data-state="{state}"]' if state else ".row")
     return rows.filter(has=page.locator(".row-name").get_by_text(name, exact=True))
 
 
 class Line:
-    """The line to the service, which can be made slow in the browser itself."""
+    """The browser's network, whose upload can be slowed down."""
 
     def __init__(self, context: BrowserContext, page: Page) -> None:
         self._session = context.new_cdp_session(page)
@@ -53,7 +53,7 @@ def drop(page: Page, *files: tuple[str, bytes]) -> None:
 
 
 def serious_issues(page: Page) -> list[str]:
-    """What axe-core finds that is serious or critical: the rule, and where."""
+    """Return the serious and critical findings of axe-core: the rule, and where."""
     source = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
     page.evaluate(source)
     found: list[dict[str, Any]] = page.evaluate("axe.run().then(({ violations }) => violations)")

@@ -47,7 +47,7 @@ def browser_arguments() -> list[str]:
 
 @pytest.fixture(scope="module")
 def browser(browser_arguments: list[str]) -> Iterator[Browser]:
-    """Not of the session: while it is driven, its thread has a running event loop, and other tests want their own."""
+    """A browser per module: its thread has a running event loop, which would disturb other tests of the session."""
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is not installed")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -59,7 +59,7 @@ def browser(browser_arguments: list[str]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def browser_process(browser: Browser) -> int:
-    """Its pid; it starts and ends further processes as it likes."""
+    """The browser's pid; it starts and ends further processes."""
     result = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     (pid,) = [process["id"] for process in result["processInfo"] if process["type"] == "browser"]
     return int(pid)
@@ -94,7 +94,7 @@ def pan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def long_pan(tmp_path: Path) -> Path:
-    """Five minutes of a camera that pans left slowly, again and again: long enough to be seen at work."""
+    """Five minutes of a camera that pans left slowly, again and again: long enough to see progress."""
     part = write_video(tmp_path / "part.mp4", panning(900, 320, 240, step=1, seed=5), options={"preset": "ultrafast"})
     repeat_film(tmp_path / "a long pan.mp4", part.read_bytes(), seconds=300)
     part.unlink()
@@ -103,7 +103,7 @@ def long_pan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def idle_worker(stack: Stack) -> Iterator[None]:
-    """Jobs wait in line meanwhile: their worker is stopped."""
+    """Stop the job worker, so that jobs wait in the queue."""
     stack.supervisorctl("stop", "jobs")
     yield
     stack.supervisorctl("start", "jobs")
@@ -111,7 +111,7 @@ def idle_worker(stack: Stack) -> Iterator[None]:
 
 @pytest.fixture
 def no_jobs(stack: Stack) -> None:
-    """No job of an earlier test: what a page shows of them is this test's own."""
+    """Remove all jobs, so that the page shows only those of this test."""
     with httpx.Client(base_url=stack.url, timeout=10) as client:
 
         def left() -> list[str]:

@@ -1,4 +1,4 @@
-"""Takes the picture of the page for the documentation, from a stack that runs.
+"""Take the picture of the page for the documentation, from a stack that runs.
 
 .venv/bin/python -m tests.e2e.browser.screenshot docs/page.png photo.jpg [more.mp4] [--model objects] [--url http://127.0.0.1:8080]
 """

@@ -1,4 +1,4 @@
-"""Takes the picture of /status for the documentation, from a stack that has had something to do.
+"""Take the picture of /status for the documentation, from a stack that has served requests.
 
 .venv/bin/python -m tests.e2e.browser.screenshot_status docs/status.png [--url http://127.0.0.1:8080]
 """
@@ -12,7 +12,7 @@ from tests.e2e.browser.conftest import ARGUMENTS, CHROMIUM
 
 
 def take(url: str, picture: Path) -> str:
-    """Writes the whole page to `picture`; the verdict that it shows."""
+    """Write the whole page to `picture`; return the verdict that it shows."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1180, "height": 800}, device_scale_factor=1.5)

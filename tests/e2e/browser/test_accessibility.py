@@ -1,4 +1,4 @@
-"""axe-core finds nothing serious: in light and dark, on a desk and on a phone, in every state of the page."""
+"""axe-core finds nothing serious: in light and dark, on a desktop and on a phone, in every state of the page."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
 
-DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 looks = pytest.mark.parametrize(
     ("screen", "scheme"),
-    [(DESK, "light"), (DESK, "dark"), (PHONE, "light"), (PHONE, "dark")],
-    ids=["desk-light", "desk-dark", "phone-light", "phone-dark"],
+    [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")],
+    ids=["desktop-light", "desktop-dark", "phone-light", "phone-dark"],
 )
 
 
 def check(page: Page, scheme: str) -> None:
-    """No serious issue, and nothing wider than the screen."""
+    """Check that there is no serious issue, and nothing wider than the screen."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     assert serious_issues(page) == []
     assert not page.evaluate(WIDER)
@@ -69,7 +69,7 @@ def test_picture_earlier_job_notice_and_question(page: Page, pan: Path, tmp_path
 
 
 @pytest.mark.parametrize("screen", [PHONE], ids=["phone"])
-def test_on_phone_opened_file_comes_into_view(page: Page, pan: Path) -> None:
+def test_opened_file_scrolls_into_view_on_a_phone(page: Page, pan: Path) -> None:
     choose(page, pan)
     expect(row(page, pan.name, "done")).to_be_visible()
     row(page, pan.name).locator(".row-open").click()
@@ -78,7 +78,7 @@ def test_on_phone_opened_file_comes_into_view(page: Page, pan: Path) -> None:
 
 
 def test_keyboard_reaches_files_rows_and_timeline(page: Page, pan: Path) -> None:
-    # The browser must know that choosers are waited for before the key that opens one can be quicker
+    # Registered first: else the key press may open the chooser before the browser intercepts it
     page.on("filechooser", lambda chooser: None)
     until_focused(page, "#file")
     with page.expect_file_chooser() as chooser:

@@ -1,4 +1,4 @@
-"""The viewer of the API at /docs, in a browser: it shows the description and asks no other host for anything."""
+"""The viewer of the API at /docs, in a browser: it shows the description and sends no request to another host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deploy.stack.stack import Stack
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
-DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
@@ -26,7 +26,7 @@ def shown(page: Page) -> None:
 
 @pytest.fixture
 def docs(context: BrowserContext, stack: Stack) -> Iterator[Page]:
-    """The page at /docs; the test fails when the policy (CSP) complained or another host was asked."""
+    """The page at /docs; fails if the policy (CSP) was violated or another host got a request."""
     page, complaints, foreign = context.new_page(), list[str](), list[str]()
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -38,8 +38,10 @@ def docs(context: BrowserContext, stack: Stack) -> Iterator[Page]:
     assert [url for url in foreign if not url.startswith((stack.url, "data:", "blob:"))] == []
 
 
-@pytest.mark.parametrize(("screen", "scheme"), [(DESK, "light"), (PHONE, "dark")], ids=["desk-light", "phone-dark"])
-def test_it_follows_the_system_and_fits_the_screen(docs: Page, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("screen", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"]
+)
+def test_viewer_follows_the_colour_scheme_and_fits_the_screen(docs: Page, scheme: str) -> None:
     docs.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     docs.reload()
     expect(docs.locator("body")).to_have_class(f"{scheme}-mode")
@@ -47,7 +49,7 @@ def test_it_follows_the_system_and_fits_the_screen(docs: Page, scheme: str) -> N
     assert not docs.evaluate(WIDER)
 
 
-@pytest.mark.parametrize("screen", [DESK])
+@pytest.mark.parametrize("screen", [DESKTOP])
 def test_samples_in_three_languages(docs: Page) -> None:
     docs.get_by_role("link", name="Classify a file").first.click()
     operation = docs.locator('section[id$="POST/v1/classify"]')

@@ -32,7 +32,7 @@ def key(stack: Stack) -> str:
 
 @pytest.fixture
 def page(context: BrowserContext, key: str) -> Iterator[Page]:
-    """The page, logged in; the test fails when its script or its policy (CSP) complained."""
+    """The page, logged in; fails if its script raised an error or its policy (CSP) was violated."""
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -46,7 +46,7 @@ def page(context: BrowserContext, key: str) -> Iterator[Page]:
 
 
 def kept(stack: Stack, key: str) -> list[dict[str, Any]]:
-    """What the service keeps of this key that a person said."""
+    """Return the feedback by people that the service keeps for this key."""
     with with_key(stack, key) as client:
         entries = client.get("/v1/feedback").json()["feedback"]
     return [entry for entry in entries if entry["state"] != "unsure"]

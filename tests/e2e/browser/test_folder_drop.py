@@ -30,7 +30,7 @@ def picture(path: Path, colour: str) -> Path:
     return path
 
 
-def test_folder_gives_its_pictures_and_those_below(context: BrowserContext, page: Page, tmp_path: Path) -> None:
+def test_dropped_folder_sends_pictures_of_subfolders_too(context: BrowserContext, page: Page, tmp_path: Path) -> None:
     holiday = tmp_path / "holiday"
     picture(holiday / "one.jpg", "red")
     picture(holiday / "day 2" / "evening" / "two.PNG", "blue")
@@ -43,7 +43,7 @@ def test_folder_gives_its_pictures_and_those_below(context: BrowserContext, page
     expect(page.locator(".row")).to_have_count(3)
 
 
-def test_folder_without_pictures_is_said_to_have_none(context: BrowserContext, page: Page, tmp_path: Path) -> None:
+def test_dropped_folder_without_pictures_shows_a_message(context: BrowserContext, page: Page, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     (empty / "deeper").mkdir(parents=True)
     (empty / "notes.txt").write_text("no picture")

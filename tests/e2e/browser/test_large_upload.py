@@ -26,7 +26,7 @@ def film(pan: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def offsets(page: Page) -> list[int]:
-    """Where each chunk that the page sends begins."""
+    """Return the offset of each chunk that the page sends."""
     found: list[int] = []
 
     def note(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Logging in to the page, working in it, and being logged out of it; with and without JavaScript."""
+"""Login, work and logout on the page, with and without JavaScript."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def alice(stack: Stack) -> str:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """Where somebody without a session comes; the test fails when a script or the policy (CSP) complained."""
+    """The login page; fails if a script raised an error or the policy (CSP) was violated."""
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -45,7 +45,7 @@ def log_in(page: Page, key: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
-def test_a_person_logs_in_works_and_logs_out(page: Page, stack: Stack, alice: str, pan: Path) -> None:
+def test_user_logs_in_works_and_logs_out(page: Page, stack: Stack, alice: str, pan: Path) -> None:
     from playwright.sync_api import expect
 
     expect(page).to_have_url(re.compile("/login$"))
@@ -80,18 +80,18 @@ def test_a_person_logs_in_works_and_logs_out(page: Page, stack: Stack, alice: st
     expect(page).to_have_url(f"{stack.url}/")
 
 
-def test_whose_key_is_revoked_is_at_login_again(page: Page, stack: Stack) -> None:
+def test_revoked_key_returns_to_login(page: Page, stack: Stack) -> None:
     from playwright.sync_api import expect
 
     log_in(page, new_key(stack, "browser leaver"))
     page.wait_for_selector("[data-started]")
-    page.goto("about:blank")  # an open page would go to the login by itself, in the midst of ours
+    page.goto("about:blank")  # an open page would navigate to the login by itself
     store.revoke(stack.settings.keys_file, "browser leaver")
     page.goto("/")
     expect(page).to_have_url(re.compile("/login$"))
 
 
-def test_page_that_stays_open_notices_it_by_itself(page: Page, stack: Stack) -> None:
+def test_open_page_notices_a_revoked_key(page: Page, stack: Stack) -> None:
     from playwright.sync_api import expect
 
     log_in(page, new_key(stack, "browser stays"))
@@ -105,7 +105,7 @@ class TestWithoutJavaScript:
     def scripted(self) -> bool:
         return False
 
-    def test_the_same_without_a_script(self, page: Page, alice: str, pan: Path) -> None:
+    def test_login_works_without_javascript(self, page: Page, alice: str, pan: Path) -> None:
         from playwright.sync_api import expect
 
         log_in(page, alice)

@@ -1,4 +1,4 @@
-"""The page's modules that only reckon: the same words as app/web/site/formatting.py writes, colours, segments."""
+"""The page's modules without a DOM: the texts of app/web/site/formatting.py, colours, segments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAME = {
 
 
 def address(page: Page, module: str) -> str:
-    """Where the page has this module from: under the same address it is the same one."""
+    """Return the URL from which the page imports this module."""
     found: str = page.locator("script[type=module]").evaluate("script => script.src")
     return found.replace("page.js", f"{module}.js")
 
@@ -37,7 +37,7 @@ def called(page: Page, module: str, function: str, *arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_both_pages_use_the_same_words(page: Page, name: str) -> None:
+def test_formatting_equals_that_of_the_server(page: Page, name: str) -> None:
     head, *rest = name.split("_")
     theirs = head + "".join(word.title() for word in rest)
     ours = getattr(formatting, name)
@@ -48,14 +48,14 @@ def test_both_pages_use_the_same_words(page: Page, name: str) -> None:
     ("seconds", "text"), [(0.4, "nearly there"), (11.2, "12 s left"), (150, "2 min left"), (7200, "2.0 h left")]
 )
 def test_the_time_left_is_rough(page: Page, seconds: float, text: str) -> None:
-    # Half a minute may go either way
+    # Half a minute may be rounded either way
     assert called(page, "words", "left", seconds) in (text, text.replace("2 min", "3 min"))
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00.0"), (9.96, "0:10.0"), (61.24, "1:01.2"), (3725.5, "1:02:05.5")]
 )
-def test_places_in_a_video(page: Page, seconds: float, text: str) -> None:
+def test_times_in_a_video(page: Page, seconds: float, text: str) -> None:
     assert called(page, "words", "clock", seconds) == text
 
 

@@ -1,4 +1,4 @@
-"""Objects on the page: a picture gets its word, a film a timeline of single frames, and what is no word is unsure."""
+"""Objects on the page: labels of pictures, timelines of single frames, and unsure answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_photograph_of_a_cup_is_an_espresso(page: Page, tmp_path: Path) -> Non
     expect(page.locator(".card-answer")).to_contain_text("By objects")
 
 
-def test_below_the_picker_stands_what_the_model_answers(page: Page) -> None:
+def test_model_picker_describes_the_answers(page: Page) -> None:
     about = page.locator("[data-slot=about]")
     expect(about).to_have_text("Camera motion for videos, Objects for pictures")
     page.select_option("select[name=model]", "objects")
@@ -42,7 +42,7 @@ def test_film_gets_an_object_timeline(page: Page, tmp_path: Path) -> None:
     expect(row(page, "things.mp4", "done")).to_be_visible()
     segments = page.locator(".segment")
     expect(segments.nth(0)).to_have_attribute("aria-label", re.compile(r"^Espresso, 0:00.0 to 0:03.0, \d+"))
-    # No word of ImageNet's is for a person
+    # ImageNet has no label for a person
     expect(segments.nth(1)).to_have_attribute("aria-label", re.compile(r"^Unsure \(.+\?\), 0:03.0 to 0:0"))
     expect(segments.nth(1)).to_have_class(re.compile("hue-none"))
     expect(segments.last).to_have_attribute("aria-label", re.compile(r"^Tripod, 0:06.0 to 0:09.0"))

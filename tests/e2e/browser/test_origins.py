@@ -1,4 +1,4 @@
-"""Pages of other sites, in a browser that can reach the service: what they send changes nothing here."""
+"""Pages of other sites, in a browser that can reach the service: their requests change nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REBOUND = "attacker.example"
 FORM = (
     """<form method="post" enctype="multipart/form-data"><input type="file" name="file"><button>Win</button></form>"""
 )
-# Resolves with what the page may learn: nothing but "opaque", or that the request failed
+# Resolves with the response type that the page sees: "opaque", or that the request failed
 SEND = """async ([url, method, mode]) => {
   try {
     const answer = await fetch(url, { method, mode, body: method === "POST" ? "a video" : undefined });
@@ -67,7 +67,7 @@ def foreign_page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def job(stack: Stack, idle_worker: None, no_jobs: None, pan: Path) -> str:
-    """A job that waits: the only one."""
+    """The only job, waiting in the queue."""
     answer = httpx.post(f"{stack.url}/v1/jobs", content=pan.read_bytes(), timeout=30)
     return str(answer.json()["id"])
 

@@ -56,7 +56,7 @@ def test_real_footage_gets_a_timeline_without_layout_shift(page: Page, real_vide
     expect(page.locator(".facts")).to_contain_text("427 × 256")
     ends = page.locator(".segment-time").all_inner_texts()
     assert ends[0].startswith("0:00.0") and ends[-1].endswith("0:10.0")
-    # What comes in by itself comes in below; the bars and frames of the answer grow while it is analysed.
+    # New content appears below; the bars and frames of the answer grow during the analysis.
     assert page.evaluate("window.shifts") < 0.1
 
 
@@ -93,7 +93,7 @@ def test_upload_and_analysis_show_their_progress_and_time_left(
     expect(state).to_have_text(re.compile(r"^Uploading · \d+ % · \d+ s left$"))
     sending = page.get_by_role("progressbar", name=f"Upload of {long_pan.name}")
     assert 0 < float(sending.get_attribute("value") or 0) < 1
-    # The timeline's place is held before anything is known, and does nothing yet.
+    # The timeline's place is reserved before the first result, and inactive.
     page.locator(".timeline").click(force=True)
     expect(page.locator(".track.empty")).not_to_be_focused()
     expect(state).to_have_text(re.compile(r"^Analysing · \d+ % · (\d+ s left|nearly there)$"))
@@ -105,7 +105,7 @@ def test_upload_and_analysis_show_their_progress_and_time_left(
     assert page.locator(".unseen-part").evaluate("rect => rect.getBBox().width") == 0
 
 
-def test_of_many_files_two_are_sent_at_time(context: BrowserContext, page: Page, pan: Path) -> None:
+def test_two_files_are_sent_at_a_time(context: BrowserContext, page: Page, pan: Path) -> None:
     line = Line(context, page)
     line.upload_at(10_000)
     drop(page, *[(f"{number}.mp4", pan.read_bytes() + bytes([number])) for number in range(4)])
@@ -145,11 +145,11 @@ def test_waiting_job_survives_a_reload(page: Page, stack: Stack, idle_worker: No
     stack.supervisorctl("start", "jobs")
     expect(row(page, pan.name, "done")).to_be_visible()
     expect(page.locator(".segment").first).to_be_visible()
-    # The file comes from the service now, and is played all the same
+    # The file now comes from the service
     page.wait_for_function("document.querySelector('.screen video').videoWidth === 320")
 
 
-def test_jobs_of_earlier_are_listed_opened_and_deleted(page: Page, stack: Stack, pan: Path) -> None:
+def test_earlier_jobs_are_listed_opened_and_deleted(page: Page, stack: Stack, pan: Path) -> None:
     choose(page, pan)
     expect(row(page, pan.name, "done")).to_be_visible()
     page.goto("/")
@@ -266,7 +266,7 @@ def test_too_large_or_empty_file_is_not_sent(page: Page, stack: Stack) -> None:
     assert "POST" not in sent
 
 
-def test_a_name_full_of_html_is_text(page: Page, pan: Path) -> None:
+def test_html_in_file_names_is_escaped(page: Page, pan: Path) -> None:
     name = "<img src=x onerror=alert(1)>.mp4"
     alerts: list[str] = []
     page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))

@@ -26,7 +26,7 @@ def analyse(page: Page, film: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_jobs")
-def test_more_like_a_segment_is_found_and_opened(page: Page, tmp_path: Path) -> None:
+def test_similar_moments_of_a_segment_are_found_and_opened(page: Page, tmp_path: Path) -> None:
     analyse(page, film_of_photographs(tmp_path / "first.mp4", ("camera", "coffee")))
     analyse(page, film_of_photographs(tmp_path / "second.mp4", ("coffee", "astronaut")))
     page.locator(".segments li", has_text="Espresso").get_by_role("button", name=re.compile("^More like this")).click()

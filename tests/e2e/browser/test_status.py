@@ -1,4 +1,4 @@
-"""The page at /status: what it shows is what happened; it can be read by keyboard, in the dark and on a phone."""
+"""The page at /status: right numbers, and accessible by keyboard, in dark mode and on a phone."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
 
-DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 TOTALS = {"ok": 0, "refused": 0, "failed": 0, "ends": 0, "seconds": {}, "stages": {}, "codes": {}}
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """The page of the numbers, opened; the test fails when its script or its policy (CSP) complained."""
+    """The page at /status; fails if its script raised an error or its policy (CSP) was violated."""
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -39,7 +39,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 
 def call(page: Page, function: str, *arguments: Any) -> Any:
-    """What a function of status_series.js makes of `arguments`."""
+    """Call a function of status_series.js and return its result."""
     script = """async ([name, values]) => {
         const address = document.querySelector("script[type=module]").src.replace("status.js", "status_series.js");
         return (await import(address))[name](...values);
@@ -47,7 +47,7 @@ def call(page: Page, function: str, *arguments: Any) -> Any:
     return page.evaluate(script, [function, list(arguments)])
 
 
-def test_it_shows_what_happens_as_it_happens(stack: Stack, page: Page, pan: Path) -> None:
+def test_status_page_updates_with_each_request(stack: Stack, page: Page, pan: Path) -> None:
     expect(page.locator(".check").filter(has_text="camera_motion")).to_contain_text("version 1 is ready")
     expect(page.locator(".check").filter(has_text="Triton").first).to_have_attribute("data-state", "good")
     with httpx.Client(base_url=stack.url, timeout=30) as client:
@@ -59,8 +59,8 @@ def test_it_shows_what_happens_as_it_happens(stack: Stack, page: Page, pan: Path
     expect(infer.locator("b")).to_contain_text("ms")
 
 
-@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
-def test_nothing_keeps_anybody_from_reading_it(page: Page) -> None:
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_status_page_is_accessible(page: Page) -> None:
     expect(page.locator(".chart")).to_have_count(4)
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     assert serious_issues(page) == []
@@ -82,7 +82,7 @@ def re_label(word: str) -> re.Pattern[str]:
     return re.compile(f"^Requests per second, .*{word}: Answered ")
 
 
-def test_service_that_does_not_answer_is_said_to(page: Page) -> None:
+def test_unreachable_service_is_shown(page: Page) -> None:
     page.route("**/status.json*", lambda route: route.abort())
     page.reload()
     expect(page.locator("#verdict")).to_have_text("The service does not answer", timeout=20_000)
@@ -90,9 +90,9 @@ def test_service_that_does_not_answer_is_said_to(page: Page) -> None:
     expect(page.locator("#verdict")).not_to_have_text("The service does not answer", timeout=20_000)
 
 
-def test_the_page_reckons_as_prometheus_does(page: Page) -> None:
-    # What a restart forgot is not forgotten
-    totals = [10, 40, 5, 15]  # its program was restarted after the second
+def test_rates_are_computed_as_by_prometheus(page: Page) -> None:
+    # Counters that a restart reset continue
+    totals = [10, 40, 5, 15]  # restarted after the second value
     points = [TOTALS | {"time": 5 * at, "ok": ok, "stages": {"infer": ok}} for at, ok in enumerate(totals)]
     going = call(page, "continued", points)
     assert [point["ok"] for point in going] == [10, 40, 45, 55]
@@ -100,7 +100,7 @@ def test_the_page_reckons_as_prometheus_does(page: Page) -> None:
     rates = call(page, "rates", going)
     assert rates[0] is None and rates[3]["ok"] == 3
     assert call(page, "lately", going, 300)["asked"] == 45
-    # A silence is no rate
+    # Without samples there is no rate
     points = [TOTALS | {"time": time, "ok": time} for time in (0, 5, 100, 105)]
     assert [rate and rate["ok"] for rate in call(page, "rates", points)] == [None, 1, None, 1]
     counts = {"0.1": 50, "0.2": 90, "1.0": 100, "+Inf": 100}

@@ -1,4 +1,4 @@
-"""The timeline under the player: mouse, keyboard, and what a screen reader is told."""
+"""The timeline under the player: mouse, keyboard and screen reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIME = "document.querySelector('.screen video').currentTime"
 
 @pytest.fixture
 def film(page: Page, tmp_path: Path) -> None:
-    """A film of three shots, analysed: left, right, left again, of 2 s each."""
+    """An analysed film of three shots of 2 s: pan left, right, left."""
     left, back = panning(60, 320, 240, step=3, seed=3), panning(60, 320, 240, step=3, seed=8)[::-1]
     again = [np.ascontiguousarray(255 - frame) for frame in panning(60, 320, 240, step=3, seed=11)]
     choose(page, write_video(tmp_path / "three shots.mp4", [*left, *back, *again]))
@@ -30,7 +30,7 @@ def film(page: Page, tmp_path: Path) -> None:
 
 
 def starts(page: Page) -> list[float]:
-    """Where each segment begins, as the list under the timeline says it, in seconds."""
+    """Return the start of each segment in seconds, from the list under the timeline."""
     texts = page.locator(".segment-time").all_inner_texts()
     return [60 * int(minutes) + float(rest) for minutes, rest in (text.split(" – ")[0].split(":") for text in texts)]
 
@@ -46,7 +46,7 @@ def test_click_on_segment_jumps_to_its_beginning(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
-def test_under_pointer_stand_scores_of_window(page: Page) -> None:
+def test_pointer_shows_the_scores_of_its_window(page: Page) -> None:
     page.locator(".track").hover(position={"x": 40, "y": 30})
     scores = page.locator(".scores")
     expect(scores).to_be_visible()
@@ -114,7 +114,7 @@ def test_doubtful_segments_are_marked_filtered_and_found(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
-def test_label_shows_where_it_is(page: Page) -> None:
+def test_label_highlights_its_segments(page: Page) -> None:
     page.get_by_title("Show Pan right in the timeline").click()
     dimmed = page.locator(".segment.dimmed")
     assert dimmed.count() == page.locator(".segment").count() - 1
@@ -123,7 +123,7 @@ def test_label_shows_where_it_is(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
-def test_frames_and_list_lead_to_their_place_too(page: Page) -> None:
+def test_frames_and_list_entries_seek_the_video(page: Page) -> None:
     page.locator(".segment-row").nth(1).click()
     assert page.evaluate(TIME) == pytest.approx(starts(page)[1], abs=0.06)
     page.locator(".frame").first.click()
@@ -139,7 +139,7 @@ def test_screen_reader_reads_the_timeline(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("film")
-def test_the_playhead_is_where_the_video_is(page: Page) -> None:
+def test_playhead_follows_the_video(page: Page) -> None:
     page.evaluate(f"{TIME} = 3")
     page.wait_for_function("Math.abs(parseFloat(document.querySelector('.playhead').getAttribute('x')) - 50) < 1")
 

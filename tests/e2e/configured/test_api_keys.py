@@ -1,4 +1,4 @@
-"""Keys through the real nginx and its workers: who is let in, what each owner sees, what one of them cannot take."""
+"""API keys through the real nginx and its workers: access, what each owner sees, and fair shares."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_route_but_the_open_ones_is_401(stack: Stack) -> None:
             else:
                 assert answer.status_code in (200, 403, 405), path
         assert anybody.get("/nothing").status_code == 401
-        assert anybody.get("/_key").status_code == 404, "nginx alone may ask"
+        assert anybody.get("/_key").status_code == 404, "only nginx may call it"
 
 
 def test_wrong_keys_are_401(stack: Stack) -> None:
@@ -105,7 +105,7 @@ def test_every_request_of_a_connection_needs_its_key(stack: Stack, alice: httpx.
     assert statuses == [200, 401, 200, 401, 200, 401]
 
 
-def test_a_job_of_somebody_else_is_not_there(stack: Stack, alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
+def test_job_of_another_owner_is_not_found(stack: Stack, alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
     job = submit_job(alice, film)["id"]
     assert wait_for_job(alice, job)["state"] == "done"
     paths = [
@@ -120,14 +120,16 @@ def test_a_job_of_somebody_else_is_not_there(stack: Stack, alice: httpx.Client, 
         assert method == "HEAD" or answer.json()["error"]["code"] == "job_not_found"
         if method == "GET":
             missing = bob.get(path.replace(job, "f" * 24)).json()["error"]
-            assert answer.json()["error"]["message"] == missing["message"], "one that never was is told the same"
+            assert answer.json()["error"]["message"] == missing["message"], (
+                "an id that never existed gets the same answer"
+            )
     assert job in [each["id"] for each in alice.get("/v1/jobs").json()["jobs"]]
     assert bob.get("/v1/jobs").json()["jobs"] == []
     for path in ("", "/source", "/thumbnails/0.jpg", "/timeline?format=csv", "/events"):
         assert alice.get(f"/v1/jobs/{job}{path}").status_code == 200, path
 
 
-def test_search_sees_own_jobs_alone(alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
+def test_search_finds_only_own_jobs(alice: httpx.Client, bob: httpx.Client, film: Path) -> None:
     own = {client: submit_job(client, film, embedding="true")["id"] for client in (alice, bob)}
     for client, job_id in own.items():
         assert wait_for_job(client, job_id)["state"] == "done"
@@ -166,7 +168,7 @@ def test_revoked_key_is_refused_by_every_worker(stack: Stack) -> None:
         assert {leaver.get("/v1/jobs").status_code for _ in range(20)} == {401}
 
 
-def test_a_key_for_pictures_alone_sends_no_video(stack: Stack, film: Path) -> None:
+def test_key_for_pictures_cannot_send_videos(stack: Stack, film: Path) -> None:
     with with_key(stack, new_key(stack, "photographer", lanes=("picture",))) as photographer:
         for path in ("/v1/classify", "/v1/jobs"):
             answer = photographer.post(path, content=film.read_bytes())
@@ -176,7 +178,7 @@ def test_a_key_for_pictures_alone_sends_no_video(stack: Stack, film: Path) -> No
         assert picture.status_code == 200, picture.text
 
 
-def test_too_fast_is_429_before_file_is_taken(stack: Stack, film: Path) -> None:
+def test_rate_limit_is_429_before_the_upload(stack: Stack, film: Path) -> None:
     with with_key(stack, new_key(stack, "hasty", rate=0.05, burst=2)) as hasty:
         answers = [hasty.post("/v1/classify", content=film.read_bytes()) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
@@ -209,12 +211,12 @@ def test_concurrency_of_a_key_counts_over_all_workers(stack: Stack, bob: httpx.C
             floods = [threads.submit(flood) for _ in range(8)]
             answers = [bob.post("/v1/classify?clips=2", content=content) for _ in range(5)]
             over.set()
-            counts = sum((each.result(60) for each in floods), Counter())
+            counts = sum((flood.result(60) for flood in floods), Counter())
     assert [answer.status_code for answer in answers] == [200] * 5
     assert set(counts) == {200, 429} and min(counts.values()) > 0
 
 
-def test_uploads_that_are_received_count_for_their_key(stack: Stack, bob: httpx.Client, film: Path) -> None:
+def test_uploads_in_progress_count_for_their_key(stack: Stack, bob: httpx.Client, film: Path) -> None:
     text, address = new_key(stack, "slow sender", concurrent=2), urlsplit(stack.url)
     begun = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nX-API-Key: {text}\r\nContent-Length: 1000000\r\n\r\nand no more"
     with ExitStack() as held, with_key(stack, text) as same:
@@ -228,7 +230,7 @@ def test_uploads_that_are_received_count_for_their_key(stack: Stack, bob: httpx.
         refused = [parse_response(upload.recv(65536)) for upload in select.select(uploads, [], [], 0)[0]]
         assert {(answer.status, answer.error["code"]) for answer in refused} == {(429, "too_many_requests")}
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-        assert same.get("/v1/jobs").status_code == 200, "what brings no file is not counted"
+        assert same.get("/v1/jobs").status_code == 200, "requests without a file are not counted"
         assert same.post("/v1/classify", content=film.read_bytes()).status_code == 429
         assert bob.post("/v1/classify", content=film.read_bytes()).status_code == 200
         held.pop_all().close()
@@ -263,24 +265,24 @@ def test_no_key_is_in_any_log(stack: Stack, alice: httpx.Client) -> None:
 KEY_HEADERS = ("Authorization: Bearer {}", "authorization: bearer  {}", "X-API-Key: {}")
 
 
-def test_nginx_refuses_only_the_keys_that_web_refuses(stack: Stack, bob: httpx.Client) -> None:
-    keys = {header: new_key(stack, f"shut {number}") for number, header in enumerate(KEY_HEADERS)}
+def test_nginx_refuses_only_the_flagged_keys(stack: Stack, bob: httpx.Client) -> None:
+    keys = {header: new_key(stack, f"flagged {number}") for number, header in enumerate(KEY_HEADERS)}
     flags = [stack.run_dir / "web" / "shut" / key.split("_")[1] for key in keys.values()]
     with ExitStack() as clients:
-        shut = [
+        refused = [
             clients.enter_context(
                 httpx.Client(base_url=stack.url, timeout=60, headers=[header.format(key).split(": ")])
             )
             for header, key in keys.items()
         ]
-        for client, flag in zip(shut, flags, strict=True):
+        for client, flag in zip(refused, flags, strict=True):
             for path in ("/v1/classify?model=frame_quality", "/v1/jobs", "/"):
-                flag.touch()  # nginx forgets it after some seconds
+                flag.touch()  # the flag expires after some seconds
                 answer = client.post(path, content=a_picture())
                 assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_many_requests")
                 assert int(answer.headers["Retry-After"]) >= 1
-            assert client.get("/v1/jobs").status_code == 200, "what brings no file is not refused"
+            assert client.get("/v1/jobs").status_code == 200, "requests without a file are not refused"
         assert bob.post("/v1/classify?model=frame_quality", content=a_picture()).status_code == 200
-        until(lambda: not any(flag.exists() for flag in flags), 10)  # nobody keeps them fresh
-        for client in shut:
+        until(lambda: not any(flag.exists() for flag in flags), 10)  # nothing renews them
+        for client in refused:
             assert client.post("/v1/classify?model=frame_quality", content=a_picture()).status_code == 200

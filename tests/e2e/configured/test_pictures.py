@@ -1,4 +1,4 @@
-"""Pictures, and videos shown to a model for pictures, through the real stack; a ResNet of random weights answers."""
+"""Pictures, and videos for a picture model, through the real stack with a ResNet of random weights."""
 
 import io
 from pathlib import Path
@@ -16,12 +16,12 @@ from triton_repo.zoo.export.spec import ServedNetwork
 import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
 from torchvision.transforms import v2  # isort: skip
 
-TOLERANCE = 0.03  # of a probability: PNG is resized as torchvision does it, up to a rounding
+TOLERANCE = 0.03  # of a probability: PNG is resized like torchvision does, except for rounding
 
 
 def ask(http: httpx.Client, content: bytes, **params: object) -> dict:
-    told = {"model": "resnet18", "top_k": 6} | params
-    response = http.post("/v1/classify", params=told, content=content)
+    query = {"model": "resnet18", "top_k": 6} | params
+    response = http.post("/v1/classify", params=query, content=content)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -31,7 +31,7 @@ def scores(answer: dict) -> dict[str, float]:
 
 
 def reference(picture: Image.Image) -> dict[str, float]:
-    """What torch says of the picture after torchvision's own transform."""
+    """Return torch's scores of the picture after torchvision's own transform."""
     served = served_picture()
     steps = [v2.PILToTensor(), v2.Resize(served.spec.resize, antialias=True), v2.CenterCrop(served.spec.crop)]
     clip = v2.Compose(steps)(picture.convert("RGB")).permute(1, 2, 0)[None, None]
@@ -49,16 +49,16 @@ PICTURE = Image.fromarray(texture(200, 150, seed=3))
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
-def test_picture_gets_scores_that_torch_gives_it(http: httpx.Client, kind: str, options: dict) -> None:
+def test_picture_scores_equal_those_of_torch(http: httpx.Client, kind: str, options: dict) -> None:
     answer = ask(http, encoded(PICTURE, kind, **options))
     assert scores(answer) == pytest.approx(reference(PICTURE), abs=TOLERANCE)
     assert (answer["media"]["kind"], answer["media"]["container"]) == ("image", kind.lower())
     assert answer["transport"] == "system_shared_memory"
 
 
-def test_a_jpeg_on_its_side_is_seen_upright(http: httpx.Client) -> None:
+def test_rotated_jpeg_is_classified_upright(http: httpx.Client) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: show it a quarter clockwise
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
     lying = encoded(PICTURE.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=97, exif=exif)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(lying)))
     answer = ask(http, lying)

@@ -1,4 +1,4 @@
-"""Answers from what is known: the same bytes, model version and parameters are looked at once."""
+"""The result cache: equal bytes, model version and parameters are classified once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OWN = ("request_id", "timing_ms", "cache")
 def classify(
     http: httpx.Client, content: bytes, headers: dict[str, str] | None = None, **params: Any
 ) -> tuple[str, Any]:
-    """What the header says, and the answer without what is this request's alone."""
+    """Return the cache header, and the answer without the fields of a single request."""
     answer = http.post(
         "/v1/classify", content=content, params=params, headers={"X-File-Name": "a.mp4"} | (headers or {})
     )
@@ -36,7 +36,7 @@ def classify(
     return body["cache"], {name: value for name, value in body.items() if name not in OWN}
 
 
-def test_an_upload_is_looked_at_once(http: httpx.Client, tmp_path: Path) -> None:
+def test_second_upload_is_a_cache_hit(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "pan_left", seed=1).read_bytes()
     first, second = classify(http, film), classify(http, film)
     assert (first[0], second[0]) == ("miss", "hit")
@@ -56,7 +56,7 @@ def test_an_upload_is_looked_at_once(http: httpx.Client, tmp_path: Path) -> None
         {"exclude": "static"},
     ],
 )
-def test_another_question_is_another_answer(http: httpx.Client, tmp_path: Path, changed: dict[str, Any]) -> None:
+def test_other_parameters_miss_the_cache(http: httpx.Client, tmp_path: Path, changed: dict[str, Any]) -> None:
     film = film_movement(tmp_path / "film.mp4", "tilt_down", seed=sum(map(ord, str(changed)))).read_bytes()
     assert [classify(http, film)[0], classify(http, film, **changed)[0], classify(http, film)[0]] == [
         "miss",
@@ -79,13 +79,17 @@ def test_thresholds_change_segments_and_not_windows(http: httpx.Client, tmp_path
     assert all(window["decision"] != "none" for window in again["timeline"]["windows"])
 
 
-def test_who_wants_it_looked_at_says_so(http: httpx.Client, tmp_path: Path) -> None:
+def test_no_cache_header_bypasses_the_cache(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "zoom_out", seed=2).read_bytes()
-    anew = {"Cache-Control": "no-cache"}
-    assert [classify(http, film)[0], classify(http, film, anew)[0], classify(http, film)[0]] == ["miss", "off", "hit"]
+    no_cache = {"Cache-Control": "no-cache"}
+    assert [classify(http, film)[0], classify(http, film, no_cache)[0], classify(http, film)[0]] == [
+        "miss",
+        "off",
+        "hit",
+    ]
 
 
-def test_twins_are_looked_at_once(http: httpx.Client, tmp_path: Path) -> None:
+def test_concurrent_equal_uploads_are_classified_once(http: httpx.Client, tmp_path: Path) -> None:
     films = [film_movement(tmp_path / f"{seed}.mp4", "roll_cw", seed=seed).read_bytes() for seed in (3, 4)]
     with ThreadPoolExecutor(8) as pool:
         counts = Counter(counts for counts, _ in pool.map(lambda place: classify(http, films[place % 2]), range(16)))
@@ -98,7 +102,7 @@ def test_unreadable_answer_is_not_cached(http: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "undecodable")
 
 
-def test_the_store_stays_within_its_bound(stack: Stack, http: httpx.Client) -> None:
+def test_cache_stays_within_its_limit(stack: Stack, http: httpx.Client) -> None:
     # Each of these results has a thumbnail of some 50 kB
     rng = np.random.default_rng(0)
     kept = stack.settings.data_dir / "results"
@@ -113,7 +117,7 @@ def test_the_store_stays_within_its_bound(stack: Stack, http: httpx.Client) -> N
     assert sum(sizes) < 2 << 20, "each of two web workers may be a fifth of the bound behind"
 
 
-def test_second_job_takes_over_what_first_found(http: httpx.Client, tmp_path: Path) -> None:
+def test_second_job_reuses_the_first_result(http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "tilt_up", seconds=2, seed=5)
     first = wait_for_job(http, submit_job(http, film)["id"])
     second = wait_for_job(http, submit_job(http, film)["id"])
@@ -125,9 +129,7 @@ def test_second_job_takes_over_what_first_found(http: httpx.Client, tmp_path: Pa
     assert http.get(second["timeline"]["thumbnails"][0]["url"]).status_code == 200
 
 
-def test_changed_configuration_of_same_version_is_another_answer(
-    stack: Stack, http: httpx.Client, tmp_path: Path
-) -> None:
+def test_changed_configuration_misses_the_cache(stack: Stack, http: httpx.Client, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "pan_left", seed=77).read_bytes()
     config = stack.model_dir / "camera_motion" / "config.pbtxt"
     text = config.read_text()
@@ -138,12 +140,12 @@ def test_changed_configuration_of_same_version_is_another_answer(
         try:
             config.write_text(changed)
             triton.load_model("camera_motion")
-            second = until(lambda: answered_anew(http, film, first), FOLLOWED_S)
+            second = until(lambda: changed_answer(http, film, first), FOLLOWED_S)
         finally:
             config.write_text(text)
             triton.load_model("camera_motion")
     assert second["clips"][0]["frames"] != first["clips"][0]["frames"]
-    assert until(lambda: answered_anew(http, film, second), FOLLOWED_S) == first
+    assert until(lambda: changed_answer(http, film, second), FOLLOWED_S) == first
 
 
 def answered_by_all(http: httpx.Client, film: bytes) -> list[Any]:
@@ -151,7 +153,7 @@ def answered_by_all(http: httpx.Client, film: bytes) -> list[Any]:
     return [classify(http, film)[1] for _ in range(8)]
 
 
-def answered_anew(http: httpx.Client, film: bytes, before: Any) -> Any:
-    """The answer of all workers; None while one of them still gives the one of `before`."""
+def changed_answer(http: httpx.Client, film: bytes, before: Any) -> Any:
+    """Return the answer of all workers; None while one of them still gives that of `before`."""
     answers = answered_by_all(http, film)
     return None if before in answers else answers[-1]

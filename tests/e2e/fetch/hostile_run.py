@@ -1,4 +1,4 @@
-"""Sends hostile URLs to a stack inside a network namespace, and writes down what came of it.
+"""Send hostile URLs to a stack inside a network namespace, and write the results to a folder.
 
 Usage: python -m tests.e2e.fetch.hostile_run FOLDER (in namespaces of its own: unshare --net --mount)
 """
@@ -28,7 +28,7 @@ CONTROL = ("10.0.0.1", 8000)  # a connection of the test's own, which both must 
 
 
 def job(http: httpx.Client, url: str) -> str:
-    """The code of the error that a job of this URL ends with, or that it is refused with."""
+    """Return the error code with which a job of this URL ends or is refused."""
     answer = http.post("/v1/jobs", json={"url": url}).json()
     if "error" in answer and "id" not in answer:
         return f"refused: {answer['error']['code']}"

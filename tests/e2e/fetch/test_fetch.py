@@ -73,7 +73,7 @@ def uploads(stack: Stack) -> list[str]:
     return [path.name for path in (stack.run_dir / "uploads").iterdir()]
 
 
-def test_url_is_classified_as_its_file_is(http: httpx.Client, fetching_stack: Stack, site: str, server) -> None:
+def test_url_gives_the_answer_of_its_file(http: httpx.Client, fetching_stack: Stack, site: str, server) -> None:
     sent = http.post("/v1/classify", content=server.content).json()
     answer = http.post("/v1/classify", json={"url": f"{site}/films/clip.mp4?token=1", "top_k": 3})
     body = answer.json()
@@ -125,7 +125,7 @@ def test_deadline_of_request_includes_its_download(http: httpx.Client, site: str
     assert answer.elapsed.total_seconds() < 4
 
 
-def test_client_that_leaves_ends_its_download(fetching_stack: Stack, site: str, server: HostileServer) -> None:
+def test_disconnect_ends_the_download(fetching_stack: Stack, site: str, server: HostileServer) -> None:
     server.left.clear()
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{fetching_stack.url}/v1/classify", json={"url": f"{site}/silent"}, timeout=1)

@@ -50,7 +50,7 @@ def test_each_is_refused_clearly(run: dict[str, Any], url: str) -> None:
 
 
 @pytest.mark.parametrize("url", JOBS)
-def test_jobs_are_refused_alike(run: dict[str, Any], url: str) -> None:
+def test_jobs_are_refused_the_same_way(run: dict[str, Any], url: str) -> None:
     assert run["jobs"][url] == JOBS[url]
 
 

@@ -63,7 +63,7 @@ def finished(http: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("field", ["s3", "url"])
-def test_object_is_classified_as_its_file_is(http: httpx.Client, clip: bytes, field: str) -> None:
+def test_object_gives_the_answer_of_its_file(http: httpx.Client, clip: bytes, field: str) -> None:
     sent = http.post("/v1/classify", content=clip).json()
     body = http.post("/v1/classify", json={field: "s3://films/in/a clip.mp4"}).json()
     assert body["predictions"] == sent["predictions"]
@@ -124,7 +124,7 @@ def test_results_go_only_where_rules_say_write(http: httpx.Client, results: str,
     assert (answer.status_code, answer.json()["error"]["code"]) == error
 
 
-def test_store_that_is_away(http: httpx.Client, s3: S3Server) -> None:
+def test_unreachable_store_is_unavailable(http: httpx.Client, s3: S3Server) -> None:
     assert os.environ["AWS_ENDPOINT_URL"] == s3.url
     s3.stop()
     answer = http.post("/v1/classify", json={"s3": "s3://films/in/a clip.mp4"})

@@ -1,4 +1,4 @@
-"""One file that people may send, and what a right answer to it holds.
+"""A file that users may send, and the right answer to it.
 
 The fields have the names of `cases.json` (tests/e2e/field/fixtures), so that one comparison serves both.
 """

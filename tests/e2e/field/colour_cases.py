@@ -1,4 +1,4 @@
-"""Films whose stored numbers are not what people see: orientation, shape of pixels, fields, colours, transparency."""
+"""Files whose stored numbers are not the colours that people see: HDR, ranges, profiles, transparency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import av
 import numpy as np
 from PIL import Image
 
-from app.media.geometry import Crop
 from tests.e2e.field.case import Case
 from tests.support.coded import (
     BT601,
@@ -32,19 +31,32 @@ from tests.support.coded import (
     srgb_light,
     write_coded,
 )
-from tests.support.films import Frame, write_video
-from tests.support.odd_films import interlaced, with_clean_aperture, with_pixel_crop
-from tests.support.paff import write_paff
+from tests.support.films import Frame
 from tests.support.profiles import ADOBE_RGB, SRGB, cmyk_profile, grey_profile, rgb_profile
 
 GROUP = "Geometry and colour"
+
+
 COLOURS = ("red", "green", "blue", "yellow")
+
+
 ON_PAPER = ("red", "white", "white", "yellow")
+
+
 SD, HD = (320, 240), (1280, 720)
+
+
 COUNT = 12
+
+
 X264, X265 = {"crf": "6"}, {"x265-params": "log-level=none:pools=1", "crf": "8"}
+
+
 VPX = {"deadline": "realtime", "cpu-used": "8", "b": "8000000", "qmin": "0", "qmax": "6", "auto-alt-ref": "0"}
+
+
 SHARP = {"qscale": "2", "flags": "+qscale", "global_quality": "236"}
+
 
 _TAGGED = (BT2020, LIMITED)
 
@@ -61,7 +73,7 @@ def _sdr(gamut: int) -> Callable[[Codes], Codes]:
     return lambda light: srgb_code(in_gamut(light, gamut))
 
 
-# File, what it is, size, coding, and what brings linear light to its transfer and gamut
+# File name, description, size, coding, and the function from linear light to its transfer and gamut
 _CODED: tuple[tuple[str, str, tuple[int, int], Coding, Callable[[Codes], Codes] | None], ...] = (
     ("pq_10bit.mp4", "HEVC, PQ in BT.2020", SD,
      Coding("libx265", "yuv420p10le", *_TAGGED, transfer=PQ, gamut=BT2020, options=X265), _pq),
@@ -108,123 +120,15 @@ _CODED: tuple[tuple[str, str, tuple[int, int], Coding, Callable[[Codes], Codes] 
 
 def cases() -> list[Case]:
     """Return the cases of this module."""
-    return [*_orientations(), *_shapes(), *_fields(), *_colours(), *_transparent(), *_profiles()]
+    return [*_colours(), *_transparent(), *_profiles()]
 
 
-def _case(file: str, make: Callable[[Path], object], why: str, **right: Any) -> Case:
+def quarters_case(file: str, make: Callable[[Path], object], why: str, **right: Any) -> Case:
     return Case(file, make, why, GROUP, **({"model": "frame_quality", "within": 12} | right))
 
 
-def _picture(width: int = 320, height: int = 240) -> Frame:
+def quarters_picture(width: int = 320, height: int = 240) -> Frame:
     return np.round(quarters(width, height) * 255).astype(np.uint8)
-
-
-def _orientations() -> list[Case]:
-    found = []
-    for suffix, codec in (("mp4", "libx264"), ("mkv", "libx264"), ("mov", "mjpeg")):
-        for rotation in (0, 90, 180, 270):
-            for mirrored in (False, True):
-                if (rotation, mirrored) != (0, False) and (suffix == "mp4" or mirrored):
-                    found.append(_turned(suffix, codec, rotation, mirrored))
-    return found
-
-
-def _turned(suffix: str, codec: str, rotation: int, mirrored: bool) -> Case:
-    sideways = bool(rotation % 180)
-    shown = _picture(240, 320) if sideways else _picture()
-    stored = np.ascontiguousarray(np.rot90(shown[:, ::-1] if mirrored else shown, rotation // 90))
-
-    def make(path: Path) -> object:
-        pixels = "yuvj444p" if codec == "mjpeg" else "yuv444p"
-        options = SHARP if codec == "mjpeg" else X264
-        return write_video(
-            path, [stored] * COUNT, codec=codec, pixels=pixels, rotation=rotation, mirrored=mirrored, options=options
-        )
-
-    return _case(
-        f"turned_{rotation}{'_mirrored' if mirrored else ''}.{suffix}",
-        make,
-        f"{codec.removeprefix('lib')}, to be turned by {rotation}°{' and mirrored' if mirrored else ''}",
-        rotation=rotation,
-        mirrored=mirrored,
-        quarters=COLOURS,
-        size=(240, 320) if sideways else (320, 240),
-    )
-
-
-def _shapes() -> list[Case]:
-    def stretched(aspect: Fraction, codec: str = "libx264", rotation: int = 0) -> Callable[[Path], object]:
-        picture = np.ascontiguousarray(np.rot90(_picture(), rotation // 90))
-        options = X264 if codec == "libx264" else SHARP
-        return lambda path: write_video(
-            path, [picture] * COUNT, codec=codec, aspect=aspect, rotation=rotation, options=options
-        )
-
-    def cropped(path: Path) -> object:
-        crop = with_pixel_crop if path.suffix == ".mkv" else with_clean_aperture
-        frame = np.zeros((280, 400, 3), np.uint8)
-        frame[20:260, 30:350] = _picture()
-        whole = path.with_name(f"whole_{path.name}")
-        container = {"live": "1"} if path.suffix == ".mkv" else {}
-        write_video(whole, [frame] * COUNT, pixels="yuv444p", options=X264, container=container)
-        crop(whole, path, Crop(30, 20, 50, 20))
-        whole.unlink()
-        return path
-
-    shown = {"quarters": COLOURS}
-    return [
-        _case("pixels_2_1.mkv", stretched(Fraction(2)), "pixels of 2:1 (display size)", size=(640, 240), **shown),
-        _case(
-            "pixels_16_15.mpg",
-            stretched(Fraction(4, 3), "mpeg2video"),
-            "MPEG-2 whose picture is 16:9",
-            size=(427, 240),
-            **shown,
-        ),
-        _case("pixels_1_2.mp4", stretched(Fraction(1, 2)), "pixels of 1:2", size=(160, 240), **shown),
-        _case("pixels_4_3.avi", stretched(Fraction(4, 3), "mpeg4"), "MPEG-4, pixels of 4:3", size=(427, 240), **shown),
-        _case(
-            "pixels_sideways.mov",
-            stretched(Fraction(3, 2), rotation=90),
-            "pixels of 3:2, to be turned by 90°",
-            size=(320, 360),
-            rotation=90,
-        ),
-        _case("pixel_crop.mkv", cropped, "Matroska's PixelCrop hides a black edge", size=(320, 240), **shown),
-        _case("clean_aperture.mp4", cropped, "a clean aperture hides a black edge", size=(320, 240), **shown),
-    ]
-
-
-def _fields() -> list[Case]:
-    def film(name: str) -> Callable[[Path], object]:
-        return lambda path: interlaced(path.parent, name, scale=3)[0].rename(path)
-
-    names = {
-        "h264 mov": "H.264, top field first", "h264 ts": "H.264, bottom field first", "mpeg2 mpg": "MPEG-2",
-        "mpeg2 mkv": "MPEG-2 of 4:2:2", "prores mov": "ProRes", "ffv1 mkv": "FFV1",
-    }  # fmt: skip
-    greys = [(40 + 5 * number, 60 + 5 * number) for number in range(25)]
-    return [
-        _case("paff.ts", lambda path: write_paff(path, greys), "H.264 of single fields", frames=25, duration_s=1),
-        _case(
-            "paff_apart.ts",
-            lambda path: write_paff(path, greys, apart=True),
-            "H.264, a packet for each field",
-            frames=25,
-            duration_s=1,
-        ),
-        _case(
-            "paff_apart.mkv",
-            lambda path: write_paff(path, greys, apart=True),
-            "the same in Matroska",
-            frames=25,
-            duration_s=1,
-        ),
-    ] + [
-        _case(f"interlaced_{name.replace(' ', '.')}", film(name), f"{what}: a pan in fields of two moments", **right)
-        for name, what in names.items()
-        for right in ({"model": "camera_motion", "label": "pan_right"},)
-    ]
 
 
 def _colours() -> list[Case]:
@@ -234,7 +138,7 @@ def _colours() -> list[Case]:
         return lambda path: write_coded(path, coding, numbers, COUNT)
 
     return [
-        _case(file, film(size, coding, coded), why, quarters=COLOURS, size=size)
+        quarters_case(file, film(size, coding, coded), why, quarters=COLOURS, size=size)
         for file, why, size, coding, coded in _CODED
     ]
 
@@ -248,10 +152,13 @@ def _transparent() -> list[Case]:
         "clear_vp9.mkv": ("libvpx-vp9", "yuva420p", VPX, "VP9"),
     }  # fmt: skip
     found = [
-        _case(file, _clear_film(codec, pixels, options), f"{what}, two quarters transparent", quarters=ON_PAPER)
+        quarters_case(file, _clear_film(codec, pixels, options), f"{what}, two quarters transparent", quarters=ON_PAPER)
         for file, (codec, pixels, options, what) in films.items()
     ]
-    return [*found, _case("clear.gif", _clear_gif, "GIF, two quarters transparent", quarters=ON_PAPER, within=20)]
+    return [
+        *found,
+        quarters_case("clear.gif", _clear_gif, "GIF, two quarters transparent", quarters=ON_PAPER, within=20),
+    ]
 
 
 def _profiles() -> list[Case]:
@@ -264,24 +171,27 @@ def _profiles() -> list[Case]:
         return lambda path: Image.fromarray(pixels).save(path, icc_profile=profile, **options)
 
     return [
-        _case("adobe_rgb.png", saved(adobe, rgb_profile()), "PNG in Adobe RGB", quarters=COLOURS),
-        _case("adobe_rgb.jpg", saved(adobe, rgb_profile()), "JPEG in Adobe RGB", quarters=COLOURS, within=16),
-        _case("adobe_rgb.webp", saved(adobe, rgb_profile()), "WebP in Adobe RGB", quarters=COLOURS, within=20),
-        _case(
+        quarters_case("adobe_rgb.png", saved(adobe, rgb_profile()), "PNG in Adobe RGB", quarters=COLOURS),
+        quarters_case("adobe_rgb.jpg", saved(adobe, rgb_profile()), "JPEG in Adobe RGB", quarters=COLOURS, within=16),
+        quarters_case("adobe_rgb.webp", saved(adobe, rgb_profile()), "WebP in Adobe RGB", quarters=COLOURS, within=20),
+        quarters_case(
             "grey_profile.png",
-            saved(_picture(), grey_profile(1.0)),
+            saved(quarters_picture(), grey_profile(1.0)),
             "PNG in colours, a profile for grey",
             quarters=COLOURS,
         ),
-        _case(
-            "cmyk_profile.png", saved(_picture(), cmyk_profile()), "PNG in RGB, a profile for CMYK", quarters=COLOURS
+        quarters_case(
+            "cmyk_profile.png",
+            saved(quarters_picture(), cmyk_profile()),
+            "PNG in RGB, a profile for CMYK",
+            quarters=COLOURS,
         ),
     ]
 
 
 def _clear() -> Frame:
-    """The four colours in RGBA; green and blue are transparent."""
-    rgba = np.dstack([_picture(), np.full((240, 320), 255, np.uint8)])
+    """Return the four colours in RGBA; green and blue are transparent."""
+    rgba = np.dstack([quarters_picture(), np.full((240, 320), 255, np.uint8)])
     rgba[:120, 160:, 3] = rgba[120:, :160, 3] = 0
     return rgba
 

@@ -1,4 +1,4 @@
-"""Send every case to the real stack and compare what comes with what is right."""
+"""Send every case to the real stack and compare the answers with the right ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Films whose header promises what is not so, whose frames are not evenly apart, or whose timestamps jump."""
+"""Films with a wrong header, uneven frame times, or timestamps that jump."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def _timestamps() -> list[Case]:
             frames=270,
         ),
         case("leaps_an_hour.ts", leaping(3600), "the encoder's clock leaps by an hour"),
-        case("wraps.ts", from_s(wrap_s - 1.4 - 1.5), "timestamps of 33 bits begin anew after 1.5 s"),
+        case("wraps.ts", from_s(wrap_s - 1.4 - 1.5), "timestamps of 33 bits start again after 1.5 s"),
         case("starts_after_26_hours.ts", from_s(26 * 3600), "timestamps begin at 26 hours"),
         case("starts_after_an_hour.mkv", from_s(3600), "timestamps begin at an hour"),
         case("starts_after_an_hour.flv", from_s(3600), "timestamps begin at an hour"),

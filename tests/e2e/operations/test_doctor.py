@@ -1,4 +1,4 @@
-"""What the doctor says of a real stack: nothing when it is well, and what was planted into it while it runs."""
+"""The doctor on a real stack: no finding when it is healthy, and each planted fault found."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.support.triton_server import forget_region
 if TYPE_CHECKING:
     from deploy.stack.stack import Stack
 
-# Of the machine and not of the stack: who may enter its folders, its kernel, its version of nginx
+# Findings about the machine: parent folders, kernel, version of nginx
 OF_THE_MACHINE = {folders.RUNS_AS_ROOT.name, sandbox.LAYER_MISSING.name, versions.NGINX_VULNERABLE.name}
 
 
 def doctor(stack: Stack, *words: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and JSON of the command, as the client's own command line hands it on."""
+    """Return exit code and JSON of `clipstack doctor`."""
     done = subprocess.run(
         [stack.python.parent / "clipstack", "doctor", "--json", *words],
         cwd=CHECKOUT,
@@ -50,15 +50,15 @@ def faults(stack: Stack, *words: str) -> set[str]:
 
 def test_healthy_stack_has_no_finding(stack: Stack) -> None:
     until(lambda: faults(stack) <= OF_THE_MACHINE, 60)  # other stacks of this machine may leave regions a moment
-    code, told = doctor(stack)
-    assert (code, told["counts"]["wrong"], told["counts"]["not checked"]) == (0, 0, 0)
-    assert told["seconds"] < 20
+    code, report = doctor(stack)
+    assert (code, report["counts"]["wrong"], report["counts"]["not checked"]) == (0, 0, 0)
+    assert report["seconds"] < 20
 
 
 def test_stopped_program_is_found(stack: Stack) -> None:
     stack.supervisorctl("stop", "watchdog")
-    code, told = doctor(stack, "programs")
-    assert (code, told["checks"][0]["findings"][0]["fault"]) == (2, programs.NOT_RUNNING.name)
+    code, report = doctor(stack, "programs")
+    assert (code, report["checks"][0]["findings"][0]["fault"]) == (2, programs.NOT_RUNNING.name)
     stack.supervisorctl("start", "watchdog")
     assert faults(stack, "programs") == set()
 
@@ -101,7 +101,7 @@ def test_unloadable_and_hanging_models_are_found(stack: Stack) -> None:
 
 @pytest.fixture
 def stopped_owners(stack: Stack) -> Iterator[set[str]]:
-    """Regions whose owners cannot register them again meanwhile."""
+    """Stop the owners of the regions, so that they cannot register them again."""
     until(lambda: len(registered(stack)) == owners_of_regions(stack), 30)
     names = registered(stack)
     owners = {int(name.split("-")[1]) for name in names}
@@ -109,7 +109,7 @@ def stopped_owners(stack: Stack) -> Iterator[set[str]]:
         os.kill(pid, signal.SIGSTOP)
     yield names
     for pid in owners:
-        with suppress(ProcessLookupError):  # Gunicorn replaces a worker that is stopped for long
+        with suppress(ProcessLookupError):  # gunicorn may have replaced the stopped worker
             os.kill(pid, signal.SIGCONT)
     until(lambda: len(registered(stack)) == owners_of_regions(stack), 30)
 

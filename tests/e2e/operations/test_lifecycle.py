@@ -15,7 +15,7 @@ from tests.support.stacks import CHECKOUT, own_environment
 
 
 def command(stack: Stack, *words: str) -> subprocess.CompletedProcess:
-    """What a person types, with the settings of `stack`."""
+    """Run a command with the settings of `stack`."""
     return subprocess.run(
         [stack.python, "-m", "deploy.stack", *words],
         cwd=CHECKOUT,
@@ -42,10 +42,10 @@ def test_status_names_the_programs_and_the_address(stack):
     assert all(word in answer.stdout for word in ("nginx", "web", "triton", "RUNNING", stack.url))
 
 
-def test_commands_beside_the_stack_know_its_settings(stack):
+def test_commands_use_the_settings_of_the_running_stack(stack):
     shell = {name: value for name, value in os.environ.items() if not name.startswith("CLIPSTACK_")}
     shell["CLIPSTACK_RUN_DIR"] = str(stack.run_dir)
-    told = {}
+    outputs = {}
     status, url = "python -m deploy.stack status", "python -m deploy.stack url"
     models, keys = "clipstack models", "clipstack-keys list"
     for words in (status, url, models, keys):
@@ -53,11 +53,11 @@ def test_commands_beside_the_stack_know_its_settings(stack):
         command = [CHECKOUT / ".venv" / "bin" / program, *arguments]
         done = subprocess.run(command, cwd=CHECKOUT, env=shell, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
-        told[words] = done.stdout
+        outputs[words] = done.stdout
 
-    assert f"ready at {stack.url}" in told[status]
-    assert told[url] == f"{stack.url}\n"
-    assert "camera_motion" in told[models]
+    assert f"ready at {stack.url}" in outputs[status]
+    assert outputs[url] == f"{stack.url}\n"
+    assert "camera_motion" in outputs[models]
 
 
 def test_up_with_other_settings_names_them(stack):
@@ -95,7 +95,7 @@ def test_down_ends_every_process_and_up_starts_it_again(stack):
         assert time.monotonic() - started < STOP_S / 2
     assert stack.processes() == {}
     assert command(stack, "status").returncode == 3
-    stack.down()  # nothing to do, and no complaint
+    stack.down()  # a second `down` changes nothing
 
     stack.up()
 

@@ -1,4 +1,4 @@
-"""The real stack as Prometheus sees it: every number is there, the dead have no gauges, an alert really fires."""
+"""The real stack as Prometheus sees it: all metrics exist, dead processes have no gauges, an alert fires."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ask(stack: Stack, path: str, content: bytes | None = None) -> httpx.Response
 
 
 def series(stack: Stack) -> dict[str, float]:
-    """The sum of every series by its name and the values of its labels."""
+    """Return the sum of every series by its name and label values."""
     text = ask(stack, "/metrics").text
     return {
         " ".join([sample.name, *(sample.labels[label] for label in sorted(sample.labels))]): sample.value
@@ -51,7 +51,7 @@ def series(stack: Stack) -> dict[str, float]:
 
 
 def lines(stack: Stack, log: str) -> list[dict[str, Any]]:
-    """The lines of a log that are JSON."""
+    """Return the lines of a log that are JSON."""
     found = (stack.run_dir / "logs" / log).read_text().splitlines()
     return [json.loads(line) for line in found if line.startswith("{")]
 
@@ -73,9 +73,9 @@ def test_exactly_the_metrics_of_the_table_are_exported(stack: Stack, clip: bytes
     assert {key.split()[0] for key in series(stack)} <= series_names()
 
 
-def test_what_was_done_is_counted(stack: Stack, clip: bytes) -> None:
+def test_requests_are_counted(stack: Stack, clip: bytes) -> None:
     until(lambda: ask(stack, "/readyz").status_code == 200, 30)
-    # A worker tells of its clips every other second: one of its own, and one of each upload before
+    # A worker writes its counters every two seconds: wait for its warm-up clip and one of each earlier upload
     sent = stack.settings.web_workers + series(stack).get("clipstack_requests_total ok POST /v1/classify 200", 0)
     until(lambda: series(stack).get("clipstack_clips_total web system_shared_memory", 0) >= sent, 10)
     before = series(stack)
@@ -97,7 +97,7 @@ def test_what_was_done_is_counted(stack: Stack, clip: bytes) -> None:
 
 def test_killed_worker_keeps_counters_and_loses_gauges(stack: Stack, clip: bytes) -> None:
     until(lambda: series(stack).get("clipstack_processes web") == 2, 20)
-    # A worker is counted before it has told of its slots
+    # A worker is counted before its slots are
     slots = stack.settings.web_workers * stack.settings.slots
     until(lambda: series(stack).get("clipstack_slots web free") == slots, 20)
     answered = series(stack).get("clipstack_requests_total ok POST /v1/classify 200", 0)
@@ -127,7 +127,7 @@ def test_request_id_is_the_same_in_all_logs(stack: Stack, clip: bytes) -> None:
         return [line for line in lines(stack, log) if line.get("request_id") == number]
 
     def answered() -> list[dict[str, Any]]:
-        return [line for line in logged("web.log") if "route" in line]  # what else is told of it is no second request
+        return [line for line in logged("web.log") if "route" in line]  # other lines about it are no second request
 
     until(lambda: answered() and logged("nginx-access.log"), 10)
     (line,) = answered()
@@ -137,7 +137,7 @@ def test_request_id_is_the_same_in_all_logs(stack: Stack, clip: bytes) -> None:
     until(lambda: number in (stack.run_dir / "logs" / "triton.log").read_text(errors="replace"), 10)
 
 
-def test_what_others_sent_is_escaped_and_cut(stack: Stack) -> None:
+def test_client_text_in_logs_is_escaped_and_truncated(stack: Stack) -> None:
     path = "/%0a%7b%22level%22:%22forged%22%7d%1b[2J/" + "a" * 5000
     number = ask(stack, path).headers["X-Request-Id"]
 
@@ -172,8 +172,8 @@ def test_only_supervisor_writes_and_rotates_logs(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/status", "/status.json", "//metrics", "/x/../metrics", "/%6detrics"])
-def test_who_is_not_named_is_told_nothing(stack: Stack, path: str) -> None:
-    # From another address of this machine, which CLIPSTACK_MONITORS of this stack does not name
+def test_metrics_are_refused_to_other_addresses(stack: Stack, path: str) -> None:
+    # From an address of this machine that is not in CLIPSTACK_MONITORS of this stack
     transport = httpx.HTTPTransport(local_address="127.0.0.2")
     with httpx.Client(transport=transport) as stranger:
         answer = stranger.get(httpx.URL(stack.url, raw_path=path.encode()))
@@ -183,7 +183,7 @@ def test_who_is_not_named_is_told_nothing(stack: Stack, path: str) -> None:
 
 @contextmanager
 def prometheus(stack: Stack, folder: Path) -> Iterator[str]:
-    """A real one with the rules and targets of deploy/monitoring, in quick time; the address of its API."""
+    """A real Prometheus with the rules and targets of deploy/monitoring at short intervals; yields the URL of its API."""
     if not shutil.which("prometheus"):
         pytest.skip("prometheus is not installed (Debian's package of that name; deploy/setup test)")
     config = (MONITORING / "prometheus.yml").read_text()
@@ -226,7 +226,7 @@ def test_alert_fires_when_triton_is_stopped_and_ends_with_it(stack: Stack, clip:
 
         until(lambda: healthy() == {"clipstack", "triton"}, 30)
         assert ask(stack, "/v1/classify", clip).status_code == 200
-        # What the dashboard asks of Triton's own numbers is there under these names
+        # Triton's metrics that the dashboard queries
         named = set(re.findall(r"\bnv_\w+", (MONITORING / "dashboard.json").read_text()))
         until(lambda: named <= set(get("label/__name__/values")), 15)
         until(lambda: not firing() & {"ClipstackDown", "ClipstackTritonDown", "ClipstackModelNotReady"}, 15)

@@ -1,4 +1,4 @@
-"""Ready means all web workers, each warm; one that comes later disturbs nobody."""
+"""Readiness: all web workers are warm, and a replacement worker does not interrupt it."""
 
 import http.client
 import json
@@ -38,12 +38,12 @@ def all_warm(stack: Stack) -> bool:
 
 
 class Watching(threading.Thread):
-    """Asks /readyz again and again, as a balancer of load does, and keeps every answer that was not 200."""
+    """Poll /readyz like a load balancer, and keep every answer other than 200."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__(daemon=True)
         self._port, self._done = stack.settings.port, threading.Event()
-        self.asked, self.refused = 0, list[str]()
+        self.polls, self.refused = 0, list[str]()
 
     def run(self) -> None:
         while not self._done.wait(0.05):
@@ -52,7 +52,7 @@ class Watching(threading.Thread):
             answer = connection.getresponse()
             result = answer.read().decode()
             connection.close()
-            self.asked += 1
+            self.polls += 1
             if answer.status != 200:
                 self.refused.append(result)
 
@@ -87,7 +87,7 @@ def test_replacement_worker_does_not_block_readiness(stack: Stack, how: signal.S
     watching.start()
     try:
         os.kill(min(before), how)
-        until(lambda: set(workers(stack)) != before and all_warm(stack) and watching.asked > 5, RECOVERY_S)
+        until(lambda: set(workers(stack)) != before and all_warm(stack) and watching.polls > 5, RECOVERY_S)
     finally:
         watching.end()
     assert watching.refused == []

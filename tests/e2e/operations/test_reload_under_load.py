@@ -1,4 +1,4 @@
-"""Parts are restarted under load, and nobody who asks meanwhile finds out."""
+"""Parts are restarted under load without a failed request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @contextmanager
 def under_load(stack: Stack, film: bytes) -> Iterator[Counter[str]]:
-    """Clients that ask all the time; what they were labels, by best label or by error, is whole after the block."""
+    """Run clients for the block; yields counts by best label or error, complete after the block."""
     counts: Counter[str] = Counter()
     enough = threading.Event()
 
@@ -52,7 +52,7 @@ def under_load(stack: Stack, film: bytes) -> Iterator[Counter[str]]:
 
 
 @pytest.mark.parametrize("words", [("restart", "triton"), ("signal", "KILL", "triton")], ids=" ".join)
-def test_a_triton_that_is_restarted_is_waited_for(stack: Stack, film: bytes, words: tuple[str, ...]) -> None:
+def test_requests_wait_for_a_restarted_triton(stack: Stack, film: bytes, words: tuple[str, ...]) -> None:
     before = pid_of(stack, "triton")
     with under_load(stack, film) as labels:
         until(lambda: labels["pan_left"] >= CLIENTS, PATIENCE_S)
@@ -64,7 +64,7 @@ def test_a_triton_that_is_restarted_is_waited_for(stack: Stack, film: bytes, wor
 
 
 @pytest.mark.parametrize("program", ["web", "nginx"])
-def test_a_program_that_is_reloaded_answers_all(stack: Stack, film: bytes, program: str) -> None:
+def test_reload_fails_no_request(stack: Stack, film: bytes, program: str) -> None:
     before = set(stack.processes())
     with under_load(stack, film) as labels:
         until(lambda: labels["pan_left"] >= CLIENTS, PATIENCE_S)

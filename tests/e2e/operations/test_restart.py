@@ -24,18 +24,18 @@ def ask(stack, film) -> httpx.Response:
 
 
 def nginx_processes(stack) -> set[int]:
-    """Its master and its workers; the master answers before all of its workers are there."""
+    """Return nginx's master and workers; the master answers before all of its workers have started."""
     return {pid for pid, name in stack.processes().items() if name == "nginx"}
 
 
 def settled_nginx(stack) -> set[int]:
-    """As many as there are when it is neither starting nor stopping."""
+    """Return the processes of nginx once it is neither starting nor stopping."""
     until(lambda: len(nginx_processes(stack)) == 1 + NGINX_WORKERS, RECOVERY_S)
     return nginx_processes(stack)
 
 
 def running_pid(stack, program) -> int:
-    """Of a program that may just be starting; never 0, which `kill` would take for all of us."""
+    """Return the pid of a program that may just be starting; never 0, which `kill` takes for the process group."""
     until(lambda: pid_of(stack, program), RECOVERY_S)
     pid = pid_of(stack, program)
     assert pid
@@ -51,8 +51,8 @@ def classifies_through_shared_memory(stack, film) -> bool:
     return labels == {"pan_left"} and {answer["transport"] for answer in answers} == {"system_shared_memory"}
 
 
-def classifies_at_last(stack, film) -> bool:
-    """False as well where a worker of a killed nginx accepts the request and then ends."""
+def classifies(stack, film) -> bool:
+    """Return whether a request succeeds; a worker of a killed nginx may accept it and then end."""
     try:
         return classifies_through_shared_memory(stack, film)
     except httpx.TransportError:
@@ -79,7 +79,7 @@ def test_killed_program_recovers(stack, film, program):
 
     until(lambda: pid_of(stack, program) not in (0, before), RECOVERY_S)
     until(lambda: ready(stack), RECOVERY_S)
-    until(lambda: classifies_at_last(stack, film), RECOVERY_S)
+    until(lambda: classifies(stack, film), RECOVERY_S)
 
 
 def test_workers_of_killed_nginx_do_not_keep_port(stack):

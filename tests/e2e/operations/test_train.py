@@ -1,4 +1,4 @@
-"""A model that is trained beside a running stack answers at once, also in its next version."""
+"""A model that is trained beside a running stack is served without a restart, also its next version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.stacks import until
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.training.examples.digits import write_digits
 
-FOLLOWED_S = 15.0  # by every worker; two seconds on a machine at rest
+FOLLOWED_S = 15.0  # until every worker uses it; two seconds on an idle machine
 
 
 def test_a_trained_model_answers_with_its_labels(stack: Stack, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def http(stack: Stack) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def large_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 MB, of which two seconds are a camera that pans left."""
+    """A file of 60 MB with two seconds of a camera that pans left."""
     folder = tmp_path_factory.mktemp("films")
     film = film_movement(folder / "film.mp4", "pan_left", seconds=2).read_bytes()
     return write_large_film(folder / "large.mp4", film, 60 * MB)
@@ -38,5 +38,5 @@ def large_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Addresses of unfinished uploads, which belong to a user, are this test's own."""
+    """Give the test its own cache of unfinished uploads, which else belongs to the user."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -29,7 +29,7 @@ MB = 1_000_000
 TUS = {"Tus-Resumable": "1.0.0"}
 CHUNK = {**TUS, "Content-Type": tus.CHUNK_TYPE}
 HEADS = 100_000  # bytes of all requests' headers, generously
-# What a killed nginx or web worker had received and not yet written: buffers of sockets and of nginx
+# Bytes that a killed nginx or web worker had received and not yet written
 IN_FLIGHT = 4 * MB
 
 
@@ -123,7 +123,7 @@ def test_broken_chunk_without_checksum_is_kept(stack: Stack, http: httpx.Client)
     assert http.delete(path, headers=TUS).status_code == 204
 
 
-def test_second_writer_is_told_to_wait(stack: Stack, http: httpx.Client) -> None:
+def test_second_writer_is_refused_with_retry_after(stack: Stack, http: httpx.Client) -> None:
     path = create(http, 10 * MB)
 
     def slowly():  # type: ignore[no-untyped-def]

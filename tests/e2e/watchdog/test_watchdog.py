@@ -1,4 +1,4 @@
-"""What the watchdog heals, and what it leaves alone: a real stack whose models are hurt on purpose."""
+"""The watchdog on a real stack: which faults of models it repairs, and which it leaves alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.watched_stack import DEAD_S, DEFAULT, HUNG_S, classify, is_ri
     [(signal.SIGKILL, "dead", DEAD_S), (signal.SIGSTOP, "hung", HUNG_S)],
     ids=["killed", "stopped"],
 )
-def test_a_model_whose_process_is_hurt_answers_again(
+def test_model_answers_again_after_a_fault_of_its_process(
     watched: Stack, film: bytes, hurt: signal.Signals, cause: str, limit_s: float
 ) -> None:
     assert is_right(classify(watched, film))
@@ -47,7 +47,7 @@ def test_a_model_whose_process_is_hurt_answers_again(
 
 @pytest.fixture
 def canaries(own: Stack) -> Iterator[ModelProber]:
-    """Of the stack, whose own watchdog sends none meanwhile."""
+    """Canaries sent by the test, while the stack's own watchdog is stopped."""
     own.supervisorctl("stop", "watchdog")
     canaries = ModelProber(own.settings.triton_target)
     yield canaries
@@ -56,7 +56,7 @@ def canaries(own: Stack) -> Iterator[ModelProber]:
 
 
 def counted(canaries: ModelProber, count: int) -> None:
-    """Triton counts after it has answered."""
+    """Wait until Triton has counted the answer."""
     until(lambda: canaries._read_counts()[DEFAULT].answered >= count, 5)
     assert canaries._read_counts()[DEFAULT].answered == count
 
@@ -70,7 +70,7 @@ def test_model_that_answers_others_is_sent_no_canary(own: Stack, canaries: Model
 
     assert canaries.probe().canaries[DEFAULT] == ("answered", "", began + 2)
     canaries.probe()
-    counted(canaries, began + 3)  # nobody has asked since
+    counted(canaries, began + 3)  # no requests since
 
 
 def test_idle_model_gets_canaries(canaries: ModelProber, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_idle_model_gets_canaries(canaries: ModelProber, monkeypatch: pytest.Mon
     canaries.probe()
     counted(canaries, began + 1)
 
-    assert canaries.probe().canaries[DEFAULT] == ("answered", "", began + 1)  # a moment ago is enough
+    assert canaries.probe().canaries[DEFAULT] == ("answered", "", began + 1)  # recent enough
     canaries.probe(all_versions=True)
     counted(canaries, began + 2)
 
@@ -87,7 +87,7 @@ def test_idle_model_gets_canaries(canaries: ModelProber, monkeypatch: pytest.Mon
     counted(canaries, began + 3)
 
 
-def test_server_that_is_stopped_for_while_goes_on(watched: Stack, film: bytes) -> None:
+def test_stopped_server_continues_after_sigcont(watched: Stack, film: bytes) -> None:
     triton, before = server(watched), watchdog_numbers(watched)
     os.kill(triton, signal.SIGSTOP)
     try:

@@ -23,7 +23,7 @@ BEGINS_A_COMMAND = re.compile(r"^(\$ |make |curl |docker |sudo |git |pip |python
 # Commands that this machine cannot or should not run, by how they begin, on which page ("" for all), and why
 NOT_HERE = {
     ("README.md", "git clone"): "the tests run in a clone",
-    ("README.md", ".venv/bin/clipstack-models train"): "minutes; tests/integration/zoo/test_train.py",
+    ("README.md", ".venv/bin/clipstack-models train"): "minutes; tests/integration/zoo/training/test_train.py",
     ("", "docker compose"): "tests/docker runs them, where there is Docker",
     (
         "docs/access.md",
@@ -71,12 +71,12 @@ NOT_HERE = {
     (
         "docs/models.md",
         ".venv/bin/clipstack-models bench",
-    ): "measures for a minute; tests/integration/zoo/test_bench.py",
+    ): "measures for a minute; tests/integration/zoo/command/test_bench.py",
     ("docs/models.md", "deploy/setup quantize"): "a package index",
     (
         "docs/models.md",
         ".venv/bin/clipstack-models quantize",
-    ): "hundreds of files; tests/integration/zoo/test_quantize.py",
+    ): "hundreds of files; tests/integration/zoo/command/test_quantize.py",
     ("docs/models.md", ".venv/bin/clipstack-models verify x3d_m --engine"): "minutes; tests/e2e/test_zoo_engines.py",
     ("docs/model-accuracy.md", ".venv/bin/python -m tests."): "hours of every network in every engine",
     ("docs/remote-triton.md", ""): "needs a second machine; tests/nightly/remote has two namespaces",
@@ -89,7 +89,7 @@ NOT_HERE = {
     ): "an advisory service, and files of the checkout; tests/nightly/docs/test_supply_page.py",
     ("docs/swarm.md", ""): "needs a swarm; tests/nightly/docker/test_swarm.py",
     ("docs/tracing.md", ""): "needs a collector; tests/e2e/test_tracing.py has one",
-    ("docs/train.md", ""): "minutes; tests/integration/zoo/test_train.py trains with fewer files",
+    ("docs/train.md", ""): "minutes; tests/integration/zoo/training/test_train.py trains with fewer files",
     ("docs/webhooks.md", ""): "need a receiver; tests/e2e/test_webhooks.py has one, that of the page",
     ("docs/upload.md", ""): "minutes over slow links; tests/integration/bench/test_upload.py",
 }

@@ -21,8 +21,6 @@ from tests.support.odd_films import interlaced
 from tests.support.regions import Region, whole
 
 LIMITS = Limits(max_pixels=4_000_000, max_frames=100_000, max_duration_s=3600)
-
-
 STEP_S = 5 / 30
 
 

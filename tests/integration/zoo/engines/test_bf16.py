@@ -23,7 +23,7 @@ from triton_repo.zoo.repository.store import InstalledModel, installed
 
 EMULATED = """
 import sys
-from tests.integration.zoo.test_bf16 import rounding_errors
+from tests.integration.zoo.engines.test_bf16 import rounding_errors
 sys.exit(rounding_errors() != 0)
 """
 needs_bf16 = pytest.mark.skipif(not precision.has_bf16(), reason="this CPU has no bf16 instructions")

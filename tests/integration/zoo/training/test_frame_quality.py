@@ -32,7 +32,7 @@ from triton_repo.zoo.training.frame_quality.encode import (
 from triton_repo.zoo.training.frame_quality.scenes import photograph
 from triton_repo.zoo.training.loop import TrainingConfig, train
 
-COMMITTED = Path(__file__).parents[3] / "triton_repo" / "models" / "frame_quality"
+COMMITTED = Path(__file__).parents[4] / "triton_repo" / "models" / "frame_quality"
 
 
 def test_one_score_label_for_pictures_of_any_size() -> None:

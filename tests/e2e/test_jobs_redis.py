@@ -14,7 +14,7 @@ from tests.e2e.test_jobs import (  # noqa: F401  the tests, and what they need
     http,
     long_film,
     test_a_job_is_followed_to_its_timeline,
-    test_a_key_sent_twice_is_one_job,
+    test_idempotency_key_sent_twice_makes_one_job,
     test_job_is_cancelled_while_it_waits_in_queue,
     test_job_of_killed_worker_resumes,
 )

@@ -17,7 +17,7 @@ from tests.support.stacks import running_stack, until
 
 MAX_UPLOAD_MB = 16
 DECODE_TIMEOUT_S = 2
-# They wait for what began first, or look at what all others left; the very last leaves a traceback in a log
+# Run last: they wait for the stalled requests, or check what all other tests left
 LAST = ("test_stalled_headers", "test_stalled_bodies", "test_slow_clients", "test_nothing_is_left", "test_own_mistake")
 
 
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def edge() -> Iterator[Stack]:
-    """The stack that all of it is sent to; its log tells the headers that the app saw."""
+    """The stack under test; its log has the headers that the app saw."""
     settings = {
         "max_upload_mb": str(MAX_UPLOAD_MB),
         "decode_timeout_s": str(DECODE_TIMEOUT_S),
@@ -44,7 +44,7 @@ def edge() -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def before(edge: Stack) -> State:
-    """What the stack had before anything bad was sent to it."""
+    """The state of the stack before the first bad request."""
     until(lambda: whole(edge), 60)
     return State.of(edge)
 
@@ -57,14 +57,14 @@ def tap(edge: Stack, before: State) -> Iterator[Tap]:
 
 @pytest.fixture(scope="session")
 def stalled(edge: Stack, tap: Tap) -> Iterator[Stalled]:
-    """Clients that stop in the middle of a request while all other tests run."""
+    """Clients that stop in the middle of a request and stay connected while all other tests run."""
     with Stalled(edge.url) as stalled:
         yield stalled
 
 
 @pytest.fixture(autouse=True)
 def _all_at_once(stalled: Stalled) -> None:
-    """Begin the stalled requests with the first test."""
+    """Start the stalled requests with the first test."""
 
 
 @pytest.fixture

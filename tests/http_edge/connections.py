@@ -1,4 +1,4 @@
-"""Bytes to nginx and what comes back: the answer, how long it took, and what became of the connection."""
+"""Send bytes to nginx and read the answer, its time, and the state of the connection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 @dataclass(frozen=True)
 class Reply:
-    """`state` of the connection after the answer: closed, kept (it answers again), or what else happened."""
+    """An answer; `state` of the connection afterwards: closed, kept (it answers again), or an error."""
 
     answer: Answer
     seconds: float
@@ -30,12 +30,12 @@ class Reply:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The "error" of a JSON body; empty when there is none."""
+        """Return the "error" of a JSON body; empty if there is none."""
         try:
-            told = json.loads(self.answer.body)["error"]
+            error = json.loads(self.answer.body)["error"]
         except (ValueError, KeyError, TypeError):
             return {}
-        return told if isinstance(told, dict) else {}
+        return error if isinstance(error, dict) else {}
 
 
 def connect(url: str) -> socket.socket:
@@ -44,7 +44,7 @@ def connect(url: str) -> socket.socket:
 
 
 def exchange(url: str, sent: bytes) -> Reply:
-    """Send bytes, read one answer, and see whether another request on the same connection is answered."""
+    """Send bytes, read one answer, and check whether another request on the same connection is answered."""
     with connect(url) as connection:
         begin = time.monotonic()
         with contextlib.suppress(ConnectionError):  # refused before all of it was sent
@@ -82,7 +82,7 @@ def _state(connection: socket.socket, answer: Answer) -> str:
 
 
 def everything(url: str, sent: bytes, patience_s: float = 3) -> bytes:
-    """All that comes back until the end of the connection, or for `patience_s` without a byte more."""
+    """Return all bytes until the end of the connection, or until `patience_s` without a byte."""
     received = b""
     with connect(url) as connection, contextlib.suppress(ConnectionError, TimeoutError):
         connection.sendall(sent)
@@ -93,19 +93,19 @@ def everything(url: str, sent: bytes, patience_s: float = 3) -> bytes:
 
 
 def statuses(received: bytes) -> list[int]:
-    """The status of each answer in what came back."""
+    """Return the status of each answer in the bytes."""
     return [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d{3}) ", received, re.MULTILINE)]
 
 
 def latencies(url: str) -> tuple[float, float]:
-    """Median seconds of 30 questions for liveness, and of 30 uploads of a text."""
+    """Return the median seconds of 30 liveness checks, and of 30 uploads of a text."""
     upload = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\ntext"
     live, refused = ([exchange(url, sent).seconds for _ in range(30)] for sent in (ALIVE, upload))
     return statistics.median(live), statistics.median(refused)
 
 
 class Stalled:
-    """Clients that begin and stop: `HEADS` in the middle of their headers, `BODIES` in the middle of an upload."""
+    """Clients that stop: `HEADS` in the middle of their headers, `BODIES` in the middle of an upload."""
 
     HEADS, BODIES = 5, 200
     _HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
@@ -157,7 +157,7 @@ class Stalled:
         return self.HEADS + self.BODIES - len(self._ended)
 
     def ended(self, connections: list[socket.socket], patience_s: float) -> list[tuple[float, bytes]]:
-        """Seconds after which each was closed and what it was told; fewer when some still are not."""
+        """Return the seconds until each was closed, and its answer; fewer if some are still open."""
         while time.monotonic() < self._begin + patience_s and not set(connections) <= set(self._ended):
             time.sleep(0.1)
         return [self._ended[connection] for connection in connections if connection in self._ended]

@@ -1,4 +1,4 @@
-"""The status and code that each bad input is answered with."""
+"""Status and code of the answer to each bad input."""
 
 EXPECTED = {
     "no Host": "400 bad_request",

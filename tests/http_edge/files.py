@@ -1,4 +1,4 @@
-"""Files that are bad, or odd and yet good, each made where it is wanted; `folder` is for what is made on the way."""
+"""Bad files, and odd files that are valid; `folder` is for intermediate files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIMPLE = {"bf": "0"}
 
 
 def film(folder: Path, suffix: str = "mp4", count: int = 60, **options: object) -> bytes:
-    """A good one, whose tables stand before its pictures if it is an MP4."""
+    """Return a valid film; an MP4 has its tables before its frames."""
     container = FASTSTART if suffix == "mp4" else {}
     return write_video(
         folder / f"good.{suffix}", panning(count), options=SIMPLE, **{"container": container} | options
@@ -62,7 +62,7 @@ def cut(folder: Path) -> bytes:
 
 
 def with_pictures(folder: Path, change: Callable[[bytes], bytes]) -> bytes:
-    """A film whose coded pictures were replaced."""
+    """Return a film whose coded frames were replaced."""
     data = film(folder)
     start = data.index(b"mdat") + 4
     return data[:start] + change(data[start:])
@@ -77,7 +77,7 @@ def noise(pictures: bytes) -> bytes:
 
 
 def promising(folder: Path, table: bytes, at: int, count: int) -> bytes:
-    """A film whose `table` claims `count` of what it lists, `at` bytes behind its name."""
+    """Return a film whose `table` claims `count` entries, `at` bytes behind its name."""
     data = bytearray(film(folder))
     start = data.index(table) + at
     data[start : start + 4] = count.to_bytes(4, "big")
@@ -85,12 +85,12 @@ def promising(folder: Path, table: bytes, at: int, count: int) -> bytes:
 
 
 def another_codec(folder: Path) -> bytes:
-    """A film that says it is coded in EVC, which FFmpeg knows by name alone."""
+    """Return a film that claims to be coded in EVC, for which FFmpeg has no decoder."""
     return film(folder).replace(b"avc1", b"evc1").replace(b"avcC", b"evcC")
 
 
 def no_frames(folder: Path) -> bytes:
-    """An MP4 with a track of video and nothing in it: its tables are emptied."""
+    """Return an MP4 whose video track is empty."""
     return Boxes(film(folder)).emptied()
 
 
@@ -109,7 +109,7 @@ def sound(folder: Path) -> bytes:
 
 
 def huge(folder: Path) -> bytes:
-    """8192x8192 in a few KB."""
+    """Return a picture of 8192x8192 pixels in a few KB."""
     frame = np.zeros((8192, 8192), np.uint8)
     path = folder / "huge.mov"
     with av.open(str(path), "w") as output:
@@ -120,13 +120,13 @@ def huge(folder: Path) -> bytes:
 
 
 def too_many_frames(folder: Path) -> bytes:
-    """An MP4 of 2.5 million frames, all of which are there: the same one again and again."""
+    """Return an MP4 of 2.5 million frames, all of them the same one."""
     one = write_video(folder / "one.mp4", [corners(64, 48)], container=FASTSTART)
     return Boxes(one.read_bytes()).repeated(2_500_000)
 
 
 def large_picture(width: int, height: int) -> bytes:
-    """A PNG of one bit a pixel, all black."""
+    """Return a black PNG of one bit per pixel."""
     rows = zlib.compressobj(1)
     row = bytes(1 + (width + 7) // 8)
     packed = b"".join(rows.compress(row * 1000) for _ in range(height // 1000)) + rows.compress(row * (height % 1000))
@@ -138,14 +138,14 @@ def large_picture(width: int, height: int) -> bytes:
 
 
 def long_gif(count: int) -> bytes:
-    """A GIF of `count` pictures of one pixel."""
+    """Return a GIF of `count` frames of one pixel."""
     head = b"GIF89a" + struct.pack("<HHBBB", 16, 16, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     picture = b"\x21\xf9\x04\0\x02\0\0\0" + b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
     return head + picture * count + b"\x3b"
 
 
 def endless(folder: Path) -> bytes:
-    """One key frame of 20 megapixels, and then thousands that lean on it: the middle is far away."""
+    """Return a film of one key frame of 20 megapixels and thousands that depend on it."""
     path, size = folder / "endless.mkv", (5000, 4000)
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libvpx", rate=30, width=size[0], height=size[1], pix_fmt="yuv420p")
@@ -183,7 +183,7 @@ def turned(folder: Path) -> bytes:
 
 
 def cut_by_edits(folder: Path) -> bytes:
-    """100 frames, the first 20 of which are not to be shown."""
+    """Return a film of 100 frames whose edit list hides the first 20."""
     pts = [33 * (number - 20) for number in range(100)]
     muxer = {"avoid_negative_ts": "disabled"}
     return write_video(folder / "cut.mp4", map(numbered, range(100)), pts=pts, container=muxer).read_bytes()
@@ -216,7 +216,7 @@ def cut_stream(folder: Path, suffix: str) -> bytes:
 
 
 class Boxes:
-    """An MP4 whose table of samples is written anew; its other boxes stay."""
+    """An MP4 whose sample table is replaced; its other boxes stay."""
 
     _HOLDING = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 
@@ -230,16 +230,16 @@ class Boxes:
         return self._with({b"stts": none, b"stsz": bytes(12), b"stsc": none, b"stco": none, b"stss": none}, b"")
 
     def repeated(self, count: int) -> bytes:
-        """The only frame `count` times."""
+        """Return the only frame `count` times."""
         size = len(self._first)
         tables = {
             b"stts": struct.pack(">IIII", 0, 1, count, 1),
             b"stsz": struct.pack(">III", 0, size, count),
             b"stsc": struct.pack(">IIIII", 0, 1, 1, 1, 1),
             b"stco": struct.pack(">II", 0, count) + bytes(4 * count),
-            b"edts": b"",  # its edit list would show the first frame alone
+            b"edts": b"",  # its edit list would show only the first frame
         }
-        place = len(self._with(tables, b"")).to_bytes(4, "big")  # pictures stand at the end
+        place = len(self._with(tables, b"")).to_bytes(4, "big")  # frames are at the end
         tables[b"stco"] = struct.pack(">II", 0, count) + place * count
         return self._with(tables, self._first)
 

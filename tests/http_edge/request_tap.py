@@ -1,4 +1,4 @@
-"""Stands between nginx and gunicorn on their own socket and keeps what goes in: what really reaches the app."""
+"""A proxy between nginx and gunicorn, on their own socket, that records what reaches the app."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Tap:
-    """The requests that went to web, as the bytes that nginx sent."""
+    """Records the requests to web, as the bytes that nginx sent."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,12 +24,12 @@ class Tap:
 
     @property
     def requests(self) -> list[bytes]:
-        """One a connection, in the order that they came."""
+        """Return the requests in their order, one per connection."""
         with self._lock:
             return [bytes(stream) for stream in self._streams if stream]
 
     def asking_for(self, path: str) -> list[bytes]:
-        """The requests with `path` in the line that they begin with."""
+        """Return the requests with `path` in their request line."""
         return [request for request in self.requests if path.encode() in request.split(b"\r\n", 1)[0]]
 
     def relay(self, inside: socket.socket, outside: Path) -> None:
@@ -53,12 +53,12 @@ class Tap:
                     except OSError:
                         return
                     if not part:
-                        return  # each side sees at once that the other has gone
+                        return  # each side sees at once that the other has closed
 
 
 @contextmanager
 def tapped(web_socket: Path) -> Iterator[Tap]:
-    """A tap on that socket for as long as the block lasts."""
+    """Tap the socket for the block."""
     tap, behind = Tap(), web_socket.with_name("web.behind.sock")
     result = web_socket.stat()
     threads = []

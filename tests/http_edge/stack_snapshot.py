@@ -1,4 +1,4 @@
-"""What a stack has at one moment: processes, files, slots, regions, descriptors, and what its logs say."""
+"""A stack at one moment: processes, files, slots, regions, descriptors and logs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.support.stacks import until
 
 
 def whole(stack: Stack) -> bool:
-    """Whether all that answers has begun: a stack is ready before its last worker is."""
+    """Return whether all workers have started: a stack is ready before its last worker is."""
     workers = (len(web_workers(stack)), len(nginx_workers(stack)), len(regions(stack)))
     return workers == (stack.settings.web_workers, NGINX_WORKERS, owners_of_regions(stack))
 
 
 @dataclass(frozen=True)
 class State:
-    """`busy` is what waits and works in the workers, by their own words."""
+    """A snapshot; `busy` counts running and waiting requests, as the workers report them."""
 
     web: tuple[int, ...]
     nginx: tuple[int, ...]
@@ -51,10 +51,10 @@ def _descriptors(pids: list[int]) -> int:
 
 
 def _busy(stack: Stack) -> int:
-    """Requests at work and waiting in the worker that answers."""
+    """Return the running and waiting requests of the worker that answers."""
     answers = list[dict[str, Any]]()
 
-    def answered() -> bool:  # a busy machine may make a canary late
+    def answered() -> bool:  # canaries are late on a busy machine
         answers.append(httpx.get(f"{stack.url}/readyz", timeout=30).json())
         return "admission" in answers[-1]
 
@@ -64,7 +64,7 @@ def _busy(stack: Stack) -> int:
 
 
 def logs(stack: Stack) -> dict[str, list[str]]:
-    """The lines of each log."""
+    """Return the lines of each log."""
     found = {}
     for path in sorted(Path(stack.run_dir, "logs").glob("*.log")):
         found[path.name] = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
@@ -72,7 +72,7 @@ def logs(stack: Stack) -> dict[str, list[str]]:
 
 
 def tracebacks(stack: Stack) -> list[str]:
-    """What each traceback in the logs begins or ends with, after the log's name."""
+    """Return the first or last line of each traceback in the logs, after the log's name."""
     found = []
     for name, lines in logs(stack).items():
         for number, line in enumerate(lines):

@@ -20,12 +20,12 @@ def box(name: bytes, body: bytes) -> bytes:
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
-    """A chunk of a PNG."""
+    """Return a chunk of a PNG."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def with_table(folder: Path, name: bytes, entry: bytes, head: bytes = b"") -> bytes:
-    """An MP4 of one frame in which the table `name` has as many entries as fit."""
+    """Return an MP4 of one frame whose table `name` has as many entries as fit."""
     count = SIZE // len(entry)
     data = write_video(folder / "one.mp4", [corners(64, 48)], container={"movflags": "faststart"}).read_bytes()
     table = struct.pack(">I", 0) + head + struct.pack(">I", count) + entry * count
@@ -33,7 +33,7 @@ def with_table(folder: Path, name: bytes, entry: bytes, head: bytes = b"") -> by
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """MP4s with long tables, each of them really there."""
+    """Return MP4s with long tables that are complete."""
     return {
         "stts": with_table(folder, b"stts", struct.pack(">II", 1, 1)),
         "stts of much": with_table(folder, b"stts", struct.pack(">II", 1000, 1)),
@@ -44,7 +44,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 
 def boxes(folder: Path) -> dict[str, bytes]:
-    """MP4s with many boxes, or with deep ones."""
+    """Return MP4s with many boxes, or with deeply nested ones."""
     data = film(folder)
     levels = 100_000
     deep = b"".join(struct.pack(">I4s", 8 * (levels - level), b"moov") for level in range(levels))
@@ -77,7 +77,7 @@ def boxes(folder: Path) -> dict[str, bytes]:
 
 
 def pictures() -> dict[str, bytes]:
-    """Pictures with much metadata."""
+    """Return pictures with much metadata."""
     plain = Image.fromarray(corners(64, 64))
     png, jpeg, webp = encoded(plain, "PNG"), encoded(plain, "JPEG"), encoded(plain, "WEBP")
     text = zlib.compress(b"x" * (60 << 20), 9)

@@ -1,4 +1,4 @@
-"""Limits, headers, error messages, logs, users, ports and memory, whatever is asked."""
+"""Limits, headers, error messages, logs, users, ports and shared memory."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def get(path: str, *headers: str, method: str = "GET") -> bytes:
 
 def test_slow_clients(edge: Stack, stalled: Stalled) -> None:
     ended = stalled.ended(stalled.bodies, 35)
-    assert len(ended) == stalled.BODIES, f"{stalled.BODIES} uploads that stand still, closed: {len(ended)}"
+    assert len(ended) == stalled.BODIES, f"{stalled.BODIES} stalled uploads, closed: {len(ended)}"
     assert (max(seconds for seconds, _ in ended)) <= 35, "the last after"
     for what, during, after in zip(("liveness", "a refused file"), stalled.latencies, latencies(edge.url), strict=True):
-        told = f"{what}: {during * 1000:.1f} ms meanwhile, {after * 1000:.1f} ms without them"
-        assert during <= 1.2 * after + 0.01, told
+        figures = f"{what}: {during * 1000:.1f} ms meanwhile, {after * 1000:.1f} ms without them"
+        assert during <= 1.2 * after + 0.01, figures
 
 
 def test_limits(check_response: ResponseCheck) -> None:
@@ -100,7 +100,7 @@ EACH = {
 
 @pytest.fixture(scope="module")
 def kinds(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[bytes, Reply]]]:
-    """Every kind of answer, with the bytes of its head; those of a job that is done too."""
+    """Each kind of answer with the bytes of its head, those of a finished job too."""
     content = film(tmp_path_factory.mktemp("job"))
     job = json_body(exchange(edge.url, post("/v1/jobs", content)))["id"]
     until(lambda: json_body(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 30)
@@ -159,7 +159,7 @@ def test_own_mistake(check_response: ResponseCheck, edge: Stack) -> None:
         away.rename(jobs)
     story = f"request {reply.error['request_id']} failed"
     until(lambda: story in "\n".join(logs(edge)["web.log"]), 5)
-    assert "FileNotFoundError" in "\n".join(logs(edge)["web.log"]), "the log tells it by its id"
+    assert "FileNotFoundError" in "\n".join(logs(edge)["web.log"]), "the log has its id"
     check_response(get("/v1/jobs"), "200", what="right after")
 
 
@@ -173,7 +173,7 @@ PERCENT = ((0x1B, "[31m"), (0x0A, ""), (0x7F, ""), (0x9B, "31m"), (0xC2, "%9b31m
 
 
 def _one_odd() -> Iterator[tuple[bytes, ...]]:
-    """Address, Host, Referer and User-Agent of requests of which one has something odd in it."""
+    """Yield address, Host, Referer and User-Agent of requests; one of them has odd characters."""
     for raw in RAW:
         for place in range(4):
             yield tuple(b"x" + raw * (place == here) for here in range(4))
@@ -206,7 +206,7 @@ def test_logs(edge: Stack) -> None:
         for line in lines:
             count += 1
             if " [DEBUG] " in line:
-                continue  # gunicorn's own words of a request's address, whole; not at the level that is the default
+                continue  # gunicorn's own message with the whole request line, below the default level
             longest = max(longest, len(line))
             if name.startswith("nginx") and not line.isascii():
                 pytest.fail(f"{name}: {line[:80]!r} has raw bytes of a client")
@@ -216,7 +216,7 @@ def test_logs(edge: Stack) -> None:
             whole = [json.loads(line) for line in lines if line]
             assert all({"path", "status"} <= set(item) for item in whole), f"{len(whole)} requests, a line each"
     assert count > 20 and longest <= LONGEST, f"{count} lines in all logs, the longest {longest} letters"
-    assert not [line for line in logs(edge)["web.log"] if line.startswith("INFO")], "no line that a client wrote"
+    assert not [line for line in logs(edge)["web.log"] if line.startswith("INFO")], "no line forged by a client"
 
 
 @AS_ROOT
@@ -265,5 +265,5 @@ def test_regions(edge: Stack) -> None:
 
 def test_model_control(edge: Stack) -> None:
     command = Path(f"/proc/{pid_of(edge, 'triton')}/cmdline").read_bytes().decode().split("\0")
-    # Not none: models are added and replaced while it runs, by root and the service's user, who alone reach its socket
+    # Explicit, not none: root and the service's user add and replace models while it runs
     assert [word for word in command if "control-mode" in word] == ["--model-control-mode=explicit"]

@@ -1,4 +1,4 @@
-"""Files that are no media, damaged, beyond a limit, or unusual and yet to be answered."""
+"""Files that are no media, damaged, beyond a limit, or unusual but valid."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.stacks import until
 
 
 class Listener:
-    """A TCP and a UDP port of one number on loopback, and what came there."""
+    """A TCP and a UDP port of the same number on loopback, and what they received."""
 
     def __init__(self, stream: socket.socket, datagrams: socket.socket) -> None:
         self._stream, self._datagrams = stream, datagrams
@@ -121,7 +121,7 @@ def test_bomb(check_response: ResponseCheck, tmp_path: Path) -> None:
 
 
 def pointing(port: int) -> dict[str, bytes]:
-    """Files that name other files or addresses."""
+    """Return files that name other files or addresses."""
     web = [f"http://127.0.0.1:{port}/{number}.ts" for number in range(2000)]
     return {
         "a playlist that names an http address": files.playlist(web[0]),
@@ -146,7 +146,7 @@ def test_pointing(name: str, check_response: ResponseCheck, listener: Listener) 
 def seen(
     check_response: ResponseCheck, content: bytes, model: str = "camera_motion"
 ) -> tuple[dict[str, Any], list[Frame]]:
-    """The answer, and the frames that the model saw."""
+    """Return the answer, and the frames that the model saw."""
     answer = json_body(check_response(post(f"/v1/classify?thumbnails=true&model={model}", content), "200"))
     pictures = [base64.b64decode(picture.partition(",")[2]) for picture in answer.get("thumbnails", [])]
     return answer, [np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")) for picture in pictures]
@@ -193,11 +193,13 @@ def test_cut_streams(check_response: ResponseCheck, tmp_path: Path) -> None:
         assert [read_number(f) for f in frames] == answer["clips"][0]["frames"], f"{suffix}: the frames it names"
 
 
-# Descriptors that connections of the moment take, and the index of jobs: two connections a worker, of three each
+# Descriptors of open connections, and of the job index: two connections per worker, three descriptors each
 SPARE = 8 + 2 * 2 * 3
 
 
-def test_nothing_is_left(edge: Stack, before: State, check_response: ResponseCheck, tmp_path: Path) -> None:
+def test_stack_is_unchanged_afterwards(
+    edge: Stack, before: State, check_response: ResponseCheck, tmp_path: Path
+) -> None:
     until(lambda: not State.of(edge).files - before.files, 10)
     with suppress(AssertionError):  # asserted below
         until(lambda: State.of(edge).descriptors <= before.descriptors + SPARE, 30)

@@ -24,7 +24,7 @@ HEADER_TIMEOUT_S = 10
 
 @contextmanager
 def descriptors(count: int) -> Iterator[None]:
-    """Let this process have so many, or as many as it may."""
+    """Raise this process's limit of open files to `count`, or as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, hard)), hard))
     try:
@@ -89,7 +89,7 @@ def test_uploads_of_one_address(edge: Stack) -> None:
 
 
 def readable(connections: list[socket.socket]) -> list[socket.socket]:
-    """Return those that were answered or closed."""
+    """Return the connections that were answered or closed."""
     with selectors.DefaultSelector() as selector:
         for connection in connections:
             selector.register(connection, selectors.EVENT_READ)

@@ -55,7 +55,7 @@ def test_idempotency(check_response: ResponseCheck, edge: Stack, good: bytes) ->
     check_response(
         post("/v1/jobs?top_k=2", good, key), "409 idempotency_conflict", within_s=QUICK_S, what="other parameters"
     )
-    padded, other = "Idempotency-Key: edge-42-padded", b"\0" * 7 + b"\1"  # nothing at the end harms an MP4
+    padded, other = "Idempotency-Key: edge-42-padded", b"\0" * 7 + b"\1"  # bytes at the end do not change an MP4
     second = check_response(post("/v1/jobs", good + bytes(8), padded), "202", what="another key")
     check_response(
         post("/v1/jobs", good + other, padded), "409 idempotency_conflict", within_s=QUICK_S, what="a byte differs"

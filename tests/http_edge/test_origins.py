@@ -8,7 +8,7 @@ from tests.http_edge.connections import exchange
 from tests.http_edge.response_checks import QUICK_S, ResponseCheck
 from tests.http_edge.test_defence import get
 
-# Nothing of it is sent; without "close" nginx would wait five seconds for it
+# The body is never sent; without "close" nginx would wait five seconds for it
 LARGE = (f"Content-Length: {MAX_UPLOAD_MB << 19}", "Connection: close")
 
 FOREIGN_HOSTS = (

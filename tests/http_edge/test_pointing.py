@@ -36,7 +36,7 @@ def test_pointing(check_response: ResponseCheck, tmp_path: Path) -> None:
         jobs = []
         for content in ways:
             now, later = (exchange(url, post(path, content)) for path in ("/v1/classify", "/v1/jobs"))
-            if later.answer.status == 202:  # what is in it is looked at later
+            if later.answer.status == 202:  # its content is checked later
                 jobs.append(json_body(later)["id"])
             if now.answer.status not in (415, 422) or later.answer.status not in (415, 422, 202):
                 pytest.fail(f"{content[:20]!r}: {now.answer.status}, as a job {later.answer.status}")
@@ -46,7 +46,7 @@ def test_pointing(check_response: ResponseCheck, tmp_path: Path) -> None:
 
 
 def _end_of_job(url: str, identity: str) -> str:
-    """The state in which it ends; it is removed then."""
+    """Return the state in which the job ends, and remove it."""
 
     def state() -> str:
         return str(json_body(exchange(url, get(f"/v1/jobs/{identity}")))["state"])
@@ -58,14 +58,14 @@ def _end_of_job(url: str, identity: str) -> str:
 
 
 def more_ways(listener: Listener, folder: Path) -> list[bytes]:
-    """Files that look like media and point elsewhere."""
+    """Return files that look like media and point elsewhere."""
     address = f"http://127.0.0.1:{listener.port}/a.ts"
     stream = bytearray(4096)
     stream[::188] = b"\x47" * len(stream[::188])
     lines = b"\n" + session(listener.port)
     stream[1 : 1 + len(lines)] = lines
     good = film(folder)
-    reference = good.replace(b"\0\0\0\x0curl \0\0\0\x01", b"\0\0\0\x0curl \0\0\0\0")  # its pictures lie elsewhere
+    reference = good.replace(b"\0\0\0\x0curl \0\0\0\x01", b"\0\0\0\x0curl \0\0\0\0")  # its frames are in another file
     return [
         bytes(stream),
         b"\xef\xbb\xbf" + playlist(address),
@@ -80,7 +80,7 @@ def more_ways(listener: Listener, folder: Path) -> list[bytes]:
 
 @contextmanager
 def traced(pids: set[int], into: Path) -> Iterator[None]:
-    """System calls of these processes and what they start, written to a file."""
+    """Write the system calls of these processes and their children to a file."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("needs strace")

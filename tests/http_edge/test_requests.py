@@ -1,4 +1,4 @@
-"""Malformed HTTP: nginx refuses it, and hardly any of it reaches the app."""
+"""Malformed HTTP: nginx refuses it, and almost none of it reaches the app."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _closed(stalled: Stalled, connections: list[socket.socket], limit_s: float) 
     ended = stalled.ended(connections, limit_s + 5)
     assert len(ended) == len(connections), f"closed: {len(ended)} of {len(connections)}"
     result = sum(bool(received) for _, received in ended)
-    assert not result, f"told anything: {result}"
+    assert not result, f"answered: {result}"
     assert (max(seconds for seconds, _ in ended)) <= limit_s + 5, "the last after"
 
 

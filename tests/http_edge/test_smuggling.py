@@ -29,39 +29,39 @@ def web_log(stack: Stack) -> str:
 
 
 def test_internal_headers(edge: Stack, tap: Tap) -> None:
-    told = [f"{spell(name)}: {SECRET}" for name in INTERNAL for spell in SPELLINGS]
+    forged = [f"{spell(name)}: {SECRET}" for name in INTERNAL for spell in SPELLINGS]
     for path, body in (("/v1/models", b""), ("/v1/classify", b"a text"), ("/", b"a text"), ("/v1/jobs", b"a text")):
         before = len(tap)
-        sent = post(path, body, *told[:90]) if body else f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode()
-        sent = sent if body else sent + "\r\n".join([*told[:90], "", ""]).encode()
+        sent = post(path, body, *forged[:90]) if body else f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode()
+        sent = sent if body else sent + "\r\n".join([*forged[:90], "", ""]).encode()
         reply = exchange(edge.url, sent)
         mine = [item for item in tap.requests[before:] if SECRET.encode() in item or path.encode() in item][:1]
         assert len(mine) == 1, f"{path}: {reply.answer.status}, seen once"
-        assert not (believed(mine[0]) & KNOWN), "nothing of nginx's own is the client's"
+        assert not (believed(mine[0]) & KNOWN), "nginx's own headers have no value of the client"
         request_id = reply.answer.headers["x-request-id"]
         until(lambda request_id=request_id: f"request {request_id}" in web_log(edge), 5)
         line = next(line for line in web_log(edge).splitlines() if f"request {request_id}" in line)
         seen = set(re.findall(r"HTTP_\w+", line))
-        assert bool(seen) and seen <= KNOWN, "the app sees known headers alone"
-    assert len(told) == len(INTERNAL) * len(SPELLINGS), f"{len(INTERNAL)} names in {len(SPELLINGS)} spellings"
+        assert bool(seen) and seen <= KNOWN, "the app sees only known headers"
+    assert len(forged) == len(INTERNAL) * len(SPELLINGS), f"{len(INTERNAL)} names in {len(SPELLINGS)} spellings"
     assert SECRET not in web_log(edge), "no value of theirs in web's log"
 
 
 def believed(request: bytes) -> set[str]:
-    """Names that the client's value has in a WSGI environment."""
+    """Return the names of a WSGI environment that have the client's value."""
     lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
     return {variable(line.partition(":")[0]) for line in lines if SECRET in line}
 
 
 class Watch:
-    """Sends a case and says how many answers and requests it became."""
+    """Send a case and count the answers and the requests that it became."""
 
     def __init__(self, stack: Stack, tap: Tap) -> None:
         self.stack, self.tap = stack, tap
         self.cases = 0
 
     def __call__(self, what: str, sent: bytes, most: int = 1, app: int = 1) -> list[int]:
-        """At most `most` answers, and `app` requests at the app."""
+        """Check for at most `most` answers, and `app` requests at the app."""
         self.cases += 1
         before = len(self.tap)
         answers = statuses(everything(self.stack.url, sent, 0.5))
@@ -107,7 +107,7 @@ def test_disguises(watch: Watch) -> None:
         for disguise in DISGUISES:
             length = b"Content-Length: %d\r\n" % len(body)
             for lines in (length + disguise + b"\r\n", disguise + b"\r\n" + length):
-                # None but the spelling that is no such header at all may reach the app
+                # Only the spelling that is another header may reach the app
                 app = 1 if b"_" in disguise else 0
                 answers = watch(
                     disguise.decode("latin-1"),
@@ -116,7 +116,7 @@ def test_disguises(watch: Watch) -> None:
                 )
                 if not app and (not answers or answers[0] not in (400, 501)):
                     pytest.fail(f"{disguise!r}: {answers}")
-            # TE.CL: the length covers the first chunk's head alone
+            # TE.CL: the length covers only the head of the first chunk
             chunk = b"%x\r\n" % len(HIDDEN) + HIDDEN + b"\r\n0\r\n\r\n"
             lines = disguise + b"\r\nContent-Length: 4\r\n\r\n"
             if b"_" not in disguise:
@@ -165,15 +165,15 @@ def chunked(body: bytes, path: bytes = b"/v1/models") -> bytes:
 def test_chunks(watch: Watch, tap: Tap) -> None:
     size = b"%x" % len(HIDDEN)
     end = b"\r\n0\r\n\r\n"
-    sound = {  # one request: what is hidden is its body
+    sound = {  # one request: the hidden one is its body
         "extension": size + b";a=b\r\n" + HIDDEN + end,
         "extension that looks like an end": size + b';a="0"\r\n' + HIDDEN + end,
-        # nginx takes what stands behind a space for an extension, and gunicorn gets another size from it
+        # nginx takes the text after a space for an extension, and gunicorn reads another size
         "more behind the size": size + b" 5\r\n" + HIDDEN + end,
         "zeros before the size": b"000" + size + b"\r\n" + HIDDEN + end,
         "trailers": size + b"\r\n" + HIDDEN + b"\r\n0\r\nX-Upload-Path: /etc/passwd\r\nContent-Length: 9\r\n\r\n",
     }
-    broken = {  # nobody knows where it ends: closed
+    broken = {  # its end is unknown: closed
         "0x": b"0x5\r\nhello\r\n0\r\n\r\n",
         "minus": b"-5\r\nhello\r\n0\r\n\r\n",
         "overflow": b"ffffffffffffffff5\r\nhello\r\n0\r\n\r\n",
@@ -216,7 +216,7 @@ def test_pipelined(edge: Stack, tap: Tap) -> None:
     ids = {line for item in mine for line in _head(item).split(b"\r\n") if line.lower().startswith(b"x-request-id")}
     assert len(ids) == 3, "each with its own id"
     authorized = [item for item in mine if b"Bearer one" in _head(item)]
-    assert len(authorized) == 1 and authorized[0].startswith(b"GET /v1/models"), "the first one's token is its alone"
+    assert len(authorized) == 1 and authorized[0].startswith(b"GET /v1/models"), "the token is only in the first one"
 
 
 WAYS_OUT = (
@@ -246,12 +246,12 @@ WAYS_OUT = (
 
 
 def test_ways_out(edge: Stack) -> None:
-    told: dict[int, int] = {}
+    counts: dict[int, int] = {}
     for path in WAYS_OUT:
         reply = exchange(edge.url, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        told[reply.answer.status] = told.get(reply.answer.status, 0) + 1
+        counts[reply.answer.status] = counts.get(reply.answer.status, 0) + 1
         if reply.answer.status not in (400, 403, 404) or not reply.error:
             pytest.fail(f"{path}: {reply.answer.status}")
         if re.search(rb"CLIPSTACK_|root:|import ", reply.answer.body):
             pytest.fail(f"{path}: a file")
-    assert sum(told.values()) == len(WAYS_OUT), f"{len(WAYS_OUT)} addresses: {told}"
+    assert sum(counts.values()) == len(WAYS_OUT), f"{len(WAYS_OUT)} addresses: {counts}"

@@ -38,12 +38,12 @@ def get(path: str, *headers: str, method: str = "GET") -> bytes:
 
 
 def whole(path: str) -> bytes:
-    """A request whose answer comes without chunks and ends with its connection."""
+    """Return a request whose answer has no chunks and ends with its connection."""
     return f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode()
 
 
 def resident_mb(stack: Stack) -> dict[int, float]:
-    """Memory of each web worker."""
+    """Return the memory of each web worker in MiB."""
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     pids = web_workers(stack)
     return {pid: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page_bytes / 2**20 for pid in pids}
@@ -60,7 +60,7 @@ def sockets_of_web(stack: Stack) -> int:
 
 @contextmanager
 def attacked(url: str, ways: list[bytes]) -> Iterator[list[Reply]]:
-    """Send `ways` again and again from several clients at once while the block runs; yields what came back."""
+    """Send `ways` repeatedly from several clients for the block; yields the answers."""
     over, replies = threading.Event(), list[Reply]()
 
     def attack(first: int) -> None:
@@ -81,13 +81,13 @@ def attacked(url: str, ways: list[bytes]) -> Iterator[list[Reply]]:
 
 
 def seconds_of_another(stack: Stack) -> float:
-    """Return the mean of another client's question for liveness and its small upload, in seconds."""
+    """Return the mean of another client's liveness check and small upload, in seconds."""
     sent = (ALIVE, post("/v1/classify", b"text"))
     return sum(exchange(stack.url, request).seconds for request in sent) / len(sent)
 
 
 def measured(stack: Stack, ways: list[bytes]) -> list[Reply]:
-    """Attack with `ways`, and hold another client's answers and the workers' memory against their limits."""
+    """Attack with `ways`, and compare another client's latency and the workers' memory with their limits."""
     before = resident_mb(stack)
     calm = statistics.median(seconds_of_another(stack) for _ in range(10))
     times, peak = list[float](), dict(before)
@@ -216,7 +216,7 @@ def test_numbers(check_response: ResponseCheck, long_job: str) -> None:
 
 @pytest.fixture(scope="module")
 def long_job(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A job with a timeline of WINDOWS windows: a camera that pans, then a still of ten minutes."""
+    """A job with a timeline of WINDOWS windows: a pan, then a still of ten minutes."""
     path = tmp_path_factory.mktemp("long") / "still.mp4"
     film = write_video(path, panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000]).read_bytes()
     job = json_body(exchange(edge.url, post(f"/v1/jobs?hop_s={600 / WINDOWS}", film)))["id"]
@@ -272,7 +272,7 @@ def test_slow_readers(edge: Stack, long_job: str) -> None:
 
 
 def _least(count: Callable[[], int], until_s: float) -> int:
-    """Return the count once it is not above 0, else the last one after that time."""
+    """Return the count once it is at most 0, else the last one after the time."""
     deadline = time.monotonic() + until_s
     while (now := count()) > 0 and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -14,7 +14,7 @@ import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from torch import Tensor, nn
 
-from tests.support.networks import spread_out, told_apart
+from tests.support.networks import centred_logits, spread_out
 from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.export.spec import ClipSpec
@@ -22,26 +22,26 @@ from triton_repo.zoo.repository.names import X3D
 
 
 def state(architecture: str, classes: int, example: tuple[int, ...]) -> dict[str, Tensor]:
-    """A state dict of random weights whose scores differ from clip to clip; `example` is the shape of a small input."""
+    """Return a state dict of random weights whose scores differ from clip to clip; `example` is an input's shape."""
     torch.manual_seed(0)
     return dict(spread_out(published(architecture).network(classes), normal_clips(example)).state_dict())
 
 
 def normal_clips(shape: tuple[int, ...]) -> Tensor:
-    """Clips such as `verify` takes, normalised: float (B, 3, T, H, W), or (B, 3, H, W) of pictures."""
+    """Return normalised clips like those of `verify`: float (B, 3, T, H, W), or (B, 3, H, W) of pictures."""
     frames = shape[2] if len(shape) == 5 else 1
     clips = np.concatenate(random_clips((frames, *shape[-2:], 3), shape[0], seed=5))
     return ((torch.from_numpy(clips) / 255 - 0.45) / 0.225).permute(0, 4, 1, 2, 3).reshape(shape)
 
 
 def official_x3d(path: Path, classes: int = 400, variant: str = "x3d_xs") -> Path:
-    """As PyTorchVideo publishes it."""
+    """Write an X3D checkpoint in PyTorchVideo's layout."""
     torch.save(_pytorchvideo(state(variant, classes, (8, 3, 2, 32, 32))), path)
     return path
 
 
 def official_resnet(path: Path, classes: int = 1000) -> Path:
-    """As torchvision publishes it."""
+    """Write a ResNet checkpoint in torchvision's layout."""
     torch.save(state("resnet18", classes, (8, 3, 32, 32)), path)
     return path
 
@@ -52,7 +52,7 @@ def official(folder: Path, name: str, spec: ClipSpec) -> Path:
     known = published(name)
     time = (spec.frames,) if spec.kind == "video" else ()
     example = normal_clips((4, 3, *time, spec.crop, spec.crop))
-    network = told_apart(spread_out(known.network(len(known.labels)), example), example)
+    network = centred_logits(spread_out(known.network(len(known.labels)), example), example)
     return published_file(folder, name, network)
 
 
@@ -138,7 +138,7 @@ def onnx_file(path: Path, shape: tuple[int, ...], classes: int, softmax: bool = 
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves one file under any path. `break_after`: bytes after which a connection ends, one entry a connection."""
+    """Serve one file under any path. `break_after`: bytes after which a connection ends, one entry per connection."""
 
     daemon_threads = True
 
@@ -148,7 +148,7 @@ class FileServer(ThreadingHTTPServer):
         self.ranges = True
         self.status = 200
         self.break_after: list[int] = []
-        self.asked: list[tuple[str, str | None]] = []  # path, Range
+        self.requests: list[tuple[str, str | None]] = []  # path, Range
 
     @property
     def url(self) -> str:
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, content = self.server, self.server.content
         tag, wanted = f'"{hashlib.sha256(content).hexdigest()[:8]}"', self.headers["Range"]
-        server.asked.append((self.path, wanted))
+        server.requests.append((self.path, wanted))
         start = 0
         if wanted and server.ranges and self.headers["If-Range"] == tag:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))

@@ -18,7 +18,7 @@ SPREAD = 2.0  # standard deviation of the logits
 
 
 def spread_out(network: nn.Module, example: torch.Tensor) -> nn.Module:
-    """The network in `eval`, its normalisations with statistics of their own, its logits scaled to SPREAD."""
+    """Return the network in `eval`, with statistics in its normalisations and logits scaled to SPREAD."""
     torch.manual_seed(1)
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d | nn.BatchNorm2d)]
     network.train()
@@ -35,8 +35,8 @@ def spread_out(network: nn.Module, example: torch.Tensor) -> nn.Module:
     return network
 
 
-def told_apart(network: nn.Module, example: torch.Tensor) -> nn.Module:
-    """The same network without what its logits have in common for all of `example`: the deep ones say little else."""
+def centred_logits(network: nn.Module, example: torch.Tensor) -> nn.Module:
+    """Remove the mean logits over `example`; deep random networks give almost only the mean."""
     last = [m for m in network.modules() if isinstance(m, nn.Linear)][-1]
     with torch.no_grad():
         last.bias.zero_()
@@ -89,4 +89,4 @@ def select_f32(folder: Path) -> None:
     engine_config.write(config, engine_config.with_engine(config.read_text(), "openvino", "f32"))
 
 
-__all__ = ["select_f32", "served_picture", "served_video", "spread_out", "told_apart", "write_f32_model"]
+__all__ = ["select_f32", "served_picture", "served_video", "spread_out", "centred_logits", "write_f32_model"]

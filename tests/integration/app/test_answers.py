@@ -1,4 +1,4 @@
-"""What the service takes of a decoder's answer: facts, at a bounded cost, and nothing that changes the service."""
+"""Answers of decoder processes: plain data at a bounded cost; anything else is refused."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ FALSE = {
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
-def test_facts_come_as_they_are(fact: object) -> None:
+def test_plain_data_is_unchanged(fact: object) -> None:
     assert decode(encode(fact)) == fact
     assert type(decode(encode(fact))) is type(fact)
 
 
 @pytest.mark.parametrize("message", BOMBS.values(), ids=BOMBS)
-def test_no_message_costs_much(message: bytes) -> None:
+def test_hostile_messages_have_bounded_cost(message: bytes) -> None:
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(pickle.PicklingError):
         decode(message)
@@ -83,7 +83,7 @@ def test_no_message_costs_much(message: bytes) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
 
 
-def test_dearest_message_that_is_fact_costs_little() -> None:
+def test_most_expensive_valid_message_is_cheap() -> None:
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     decode(b"[" + b"[]," * (MAX_MESSAGE_BYTES // 3 - 2) + b"0]")
     assert time.process_time() - began < 2
@@ -91,13 +91,13 @@ def test_dearest_message_that_is_fact_costs_little() -> None:
 
 
 @pytest.mark.parametrize("said", FALSE.values(), ids=FALSE)
-def test_record_has_its_own_fields_of_their_own_types(said: object) -> None:
+def test_record_fields_and_types_are_checked(said: object) -> None:
     with pytest.raises(pickle.PicklingError):
         decode(json.dumps(said).encode())
 
 
 @pytest.mark.parametrize("thing", [os.system, set(), {"a": 1}, b"bytes", float("nan"), Undecodable], ids=str)
-def test_a_decoder_sends_nothing_but_facts(thing: object) -> None:
+def test_decoder_sends_only_plain_data(thing: object) -> None:
     with pytest.raises(pickle.PicklingError):
         encode(thing)
 
@@ -119,13 +119,13 @@ def test_error_has_status_code_and_message_of_its_class() -> None:
         ("builtins", "UnicodeDecodeError"), ("os", "error"), ("pebble", "ProcessExpired"),
     ],
 )  # fmt: skip
-def test_no_other_error_can_be_raised_by_decoder(module: str, name: str) -> None:
+def test_decoder_can_raise_only_listed_errors(module: str, name: str) -> None:
     result = decode(json.dumps({"error": [module, name, ["word", [1], 2], "line 1"]}).encode())
     assert type(result) is RuntimeError
     assert str(result.__cause__) == "line 1"
 
 
-def test_error_of_pool_comes_with_what_happened() -> None:
+def test_pool_error_has_its_cause() -> None:
     result = decode(encode(TaskProblem(7, Undecodable("damaged"))))
     assert (result.task, result.error.message) == (7, "damaged")
     failed = decode(encode(TaskResult(7, Result(FAILURE, RemoteException(Undecodable("damaged"), "line 1")))))
@@ -142,7 +142,7 @@ CUT_OFF = (
 
 
 @pytest.mark.parametrize("sent", CUT_OFF)
-def test_truncated_or_long_message_blocks_nobody(sent: bytes) -> None:
+def test_truncated_or_long_message_does_not_block(sent: bytes) -> None:
     ours, theirs = forkserver().Pipe()
     with ours, theirs:
         os.write(theirs.fileno(), sent)
@@ -152,7 +152,7 @@ def test_truncated_or_long_message_blocks_nobody(sent: bytes) -> None:
         assert time.monotonic() - began < RECEIVE_TIMEOUT_S + 1
 
 
-def test_a_large_message_comes_whole() -> None:
+def test_large_message_is_complete() -> None:
     ours, theirs = forkserver().Pipe(duplex=False)
     text = tuple("x" * 1000 for _ in range(50))  # less than a pipe holds
     with ours, JsonConnection(os.dup(theirs.fileno()), readable=False) as speaker:

@@ -1,4 +1,4 @@
-"""A decoder that a file has taken over comes nowhere: every layer alone, all of them, and what is left without them."""
+"""The sandbox holds a hijacked decoder: each layer alone, all together, and with layers missing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Listening:
         while True:
             connection, _ = self._server.accept()
             with connection:
-                if connection.recv(1) == b"\0":  # of `close`: nobody else begins so
+                if connection.recv(1) == b"\0":  # sent by `close` only
                     return
             self.met += 1
 
@@ -64,7 +64,7 @@ def listening() -> Iterator[Listening]:
 
 @dataclass
 class Place:
-    """Files around a decoder: its folder and its region, and what is none of its business."""
+    """Files around a decoder: its folder, its region, and files that it must not reach."""
 
     folder: Path
     outside: Path
@@ -81,7 +81,7 @@ class Place:
             path.write_text(text)
             path.chmod(mode)
             self.paths[path.name] = str(path)
-        self.folder.chmod(0o777)  # nothing but a layer stands between a decoder and a new file
+        self.folder.chmod(0o777)  # only a sandbox layer prevents a new file
 
     def confinement(self, **more: object) -> dict[str, object]:
         return {"readable": [str(self.folder)], "writable": [self.paths["region"]], **more}
@@ -89,7 +89,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path) -> Iterator[Place]:
-    """Where every user may go: pytest's own folder is for its user alone."""
+    """A folder that every user can enter; pytest's own is private."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         made = [Path(folder, name) for name in ("media", "outside")]
@@ -103,7 +103,7 @@ def test_every_sandbox_layer_works_or_says_why():
     assert {layer.name for layer in found} == LAYERS
     assert all(layer.note for layer in found)
     assert table(found).count("\n") == len(found) - 1
-    assert current_layers() == ()  # of this process
+    assert current_layers() == ()  # this process has no layer
 
 
 @pytest.mark.parametrize(("lacking", "lost"), KERNELS.values(), ids=KERNELS)
@@ -149,7 +149,7 @@ def test_root_without_capabilities_warns_about_root_decoders(place):
 
 
 @pytest.mark.skipif(not ROOT, reason="only root has other users")
-def test_root_file_is_opened_for_decoders_alone(tmp_path):
+def test_file_of_root_is_opened_for_decoders(tmp_path):
     inner = tmp_path / "jobs" / "one"
     inner.mkdir(parents=True, mode=0o700)
     for path in (tmp_path, inner.parent):
@@ -166,7 +166,7 @@ def test_root_file_is_opened_for_decoders_alone(tmp_path):
     assert found == ["EACCES"]
 
 
-def test_nothing_of_file_elsewhere_is_opened_to_decoders(place):
+def test_folder_of_a_file_stays_closed_to_decoders(place):
     SandboxConfig((str(place.folder),)).admit(place.paths["secret"])
     assert stat.S_IMODE(os.stat(place.paths["secret"]).st_mode) == 0o600
 
@@ -185,7 +185,7 @@ NETWORK = {
 
 
 @pytest.mark.parametrize("lacking", NETWORK.values(), ids=NETWORK)
-def test_no_connection_is_made_whatever_is_opened(lacking, place, listening):
+def test_hostile_files_make_no_connection(lacking, place, listening):
     # app/media/formats.py refuses most of these before they are opened
     at = f"127.0.0.1:{listening.port}"
     playlist, segments, description = (place.folder / name for name in ("list.m3u8", "list.ffconcat", "session.sdp"))
@@ -207,7 +207,7 @@ def test_no_connection_is_made_whatever_is_opened(lacking, place, listening):
     assert not any(word.endswith(("packets", "frames")) for word in said), said
 
 
-def test_without_a_layer_there_would_be_connections(place, listening):
+def test_connections_are_made_without_the_layers(place, listening):
     at = f"127.0.0.1:{listening.port}"
     actions = [("connect", listening.port), ("demux", f"http://{at}/a.mp4")]
     _, said = attempts(actions, mode="off", **place.confinement())
@@ -255,8 +255,8 @@ def test_limits_hold_in_every_mode(mode, place):
     assert said[3:] == ["EFBIG", "ended -24"]  # SIGXCPU
 
 
-def test_nothing_is_loaded_late(place):
-    # In a checkout that only root can read, decoders could not import it any more
+def test_all_modules_are_preloaded(place):
+    # In a checkout that only root can read, decoders cannot import modules later
     paths = [
         *(write_video(place.folder / f"film.{end}", map(numbered, range(30))) for end in ("mp4", "ts", "mkv")),
         *(place.folder / f"picture.{end}" for end in ("png", "jpg", "webp", "gif")),
@@ -271,7 +271,7 @@ def test_nothing_is_loaded_late(place):
     assert said == [""]
 
 
-def test_switched_off_it_says_so(place):
+def test_disabled_sandbox_is_logged(place):
     found, _ = attempts([], mode="off", **place.confinement())
     assert found.keys() == {"limits", "all others"}
     assert not found["all others"][0]

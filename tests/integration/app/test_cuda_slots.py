@@ -1,4 +1,4 @@
-"""The twin of a region on a GPU: on the fake, and on the real one where this machine has one."""
+"""Slots on a GPU: on the fake one, and on the real one where this machine has one."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ def test_clip_is_on_gpu_when_its_upload_returns(pool: CudaSlotPool, runtime: Cud
     assert read_back(runtime, pool.device._address + (1 << 20), clip.nbytes) == clip.tobytes()
 
 
-def test_uploads_at_same_time_each_bring_their_own_clip(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
+def test_concurrent_uploads_keep_their_own_clips(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
     async def scenario() -> None:
         for number, offset in enumerate(await pool.acquire(3)):
             pool.view(offset, (1000,))[:] = number + 1
@@ -54,7 +54,7 @@ def test_uploads_at_same_time_each_bring_their_own_clip(pool: CudaSlotPool, runt
     assert {read_back(runtime, base + offset, 1000)[:1] for offset in (0, 1 << 20, 2 << 20)} == {b"\1", b"\2", b"\3"}
 
 
-def test_a_slot_can_be_filled_again_and_again(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
+def test_slot_can_be_refilled(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
     base = pool.device._address
     assert base is not None
     for value in (7, 8):
@@ -64,7 +64,7 @@ def test_a_slot_can_be_filled_again_and_again(pool: CudaSlotPool, runtime: CudaR
 
 
 def test_gpu_region_can_be_opened_by_another_process(pool: CudaSlotPool) -> None:
-    assert pool.device.region_bytes == 2 * BLOCK_BYTES  # 3 MiB of slots: the rest would be some other allocation's
+    assert pool.device.region_bytes == 2 * BLOCK_BYTES  # 3 MiB of slots, rounded up to whole blocks
     assert len(pool.device.handle) == HANDLE_BYTES
     assert pool.device.handle.strip(b"\0")
 
@@ -110,17 +110,17 @@ def test_slot_is_in_host_memory_until_gpu_writes(fake: FakeCuda, ended: bool) ->
         pool.close()
 
 
-def test_a_process_cannot_open_what_is_its_own(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
+def test_process_cannot_open_its_own_region(pool: CudaSlotPool, runtime: CudaRuntime) -> None:
     with pytest.raises(CudaError, match=r"^cudaError\w+: "):
         runtime.open(pool.device.handle)
 
 
-def test_a_handle_of_nothing_is_refused(runtime: CudaRuntime) -> None:
+def test_invalid_handle_is_refused(runtime: CudaRuntime) -> None:
     with pytest.raises(CudaError, match=r"^cudaError\w+: "):
         runtime.open(bytes(HANDLE_BYTES))
 
 
-def test_loop_goes_on_while_clip_is_copied(fake: FakeCuda) -> None:
+def test_event_loop_runs_during_a_copy(fake: FakeCuda) -> None:
     async def scenario() -> int:
         upload, rounds = asyncio.create_task(pool.device.upload(0, 1000)), 0
         while not upload.done():
@@ -156,7 +156,7 @@ def test_memory_that_a_model_may_read_is_not_freed(fake: FakeCuda) -> None:
     ("method", "words"),
     [("allocate", OUT_OF_MEMORY), ("handle", NO_IPC), ("pin", "cudaErrorNotSupported: "), ("event", LOST)],
 )
-def test_what_cannot_be_had_leaves_nothing_behind(fake: FakeCuda, method: str, words: str) -> None:
+def test_failed_allocation_leaves_nothing_behind(fake: FakeCuda, method: str, words: str) -> None:
     before = set(SHM.iterdir())
     fake.fail(method, words)
     with pytest.raises(CudaError, match=re.escape(words)):
@@ -183,7 +183,7 @@ def test_lost_gpu_fails_the_upload(fake: FakeCuda, when: str) -> None:
     assert not pool.path.exists()
 
 
-def test_a_copy_that_never_ends_is_given_up(fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_copy_times_out(fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_region, "COPY_TIMEOUT_S", 0.01)
     pool = CudaSlotPool(1, 4096, fake)
     fake.stuck = True

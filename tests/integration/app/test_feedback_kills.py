@@ -1,4 +1,4 @@
-"""Processes that keep feedback are killed: every clip is whole, and the index says what the folders say."""
+"""Processes that store feedback are killed: every clip is complete, and the index equals the folders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KILLS = 8
 
 
 def keep_on(folder: Path, number: int) -> None:
-    """Keep corrections of new files, and remove every third, until killed."""
+    """Store corrections of new files, and remove every third one, until killed."""
     store, facts = FeedbackStore(folder, LIMITS), ClipFacts("", "x.png", "image")
     path = folder / f"upload-{number}"
     for count in range(100_000):
@@ -42,7 +42,7 @@ def test_killed_writers_leave_whole_clips_and_a_true_index(tmp_path: Path, monke
         for writer in writers:
             writer.start()
         until(lambda before=before: clips.exists() and len(list(clips.iterdir())) > before + 3, 60)
-        time.sleep(0.003 * number)  # somewhere else in the work each time
+        time.sleep(0.003 * number)  # at another point each time
         for writer in writers:
             assert writer.pid is not None
             os.kill(writer.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The fetcher's program on its socket, against a server that misbehaves."""
+"""The fetcher process on its socket, against a server that misbehaves."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def site(server: HostileServer) -> str:
     return f"http://127.0.0.1:{server.port}"
 
 
-def test_a_file_comes_whole(fetcher: Fetcher, site: str, server: HostileServer) -> None:
+def test_file_is_downloaded_whole(fetcher: Fetcher, site: str, server: HostileServer) -> None:
     assert fetcher.get(f"{site}/clip.mp4?a=b") == CONTENT
     request = server.requests[-1]
     assert request.startswith("GET /clip.mp4?a=b HTTP/1.1\r\n")
@@ -145,9 +145,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("path", "error"), FAILURES.items())
-def test_misbehaviour_is_an_error_of_its_own(
-    fetcher: Fetcher, site: str, path: str, error: type[ClipstackError]
-) -> None:
+def test_each_misbehaviour_has_its_error(fetcher: Fetcher, site: str, path: str, error: type[ClipstackError]) -> None:
     started = time.monotonic()
     assert fetcher.fails(site + path) is error
     assert time.monotonic() - started < 15

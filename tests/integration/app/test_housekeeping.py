@@ -1,4 +1,4 @@
-"""What a worker does beside requests, with a Triton's gRPC face: gets ready, tidies up, ends when it must."""
+"""The maintenance loop of a worker against a fake Triton: warm-up, cleaning, and ending when its region is gone."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ GONE = f"{PREFIX}-1-dead"
 PATIENCE_S = 10
 
 
-class Rehearsals:
-    """How often a film of our own was sent; the first `failing` of them are not answered."""
+class WarmupClips:
+    """Count warm-up clips; the first `failing` ones fail."""
 
     def __init__(self, failing: int = 0) -> None:
         self.failing, self.count = failing, 0
@@ -43,13 +43,13 @@ class Rehearsals:
 
 
 class Worker:
-    """Housekeeping with all that it needs, of a worker whose Triton is at `address`."""
+    """A maintenance loop with its parts, of a worker whose Triton is at `address`."""
 
-    def __init__(self, folder: Path, address: str, rehearse: Rehearsals, does_rehearse: bool) -> None:
+    def __init__(self, folder: Path, address: str, rehearse: WarmupClips, does_rehearse: bool) -> None:
         self.slots = SlotPool(1, 1 << 20)
         self.triton = Triton(address, self.slots, "auto")
-        self.rehearsals, self.crew = rehearse, WorkerRegistry(folder)
-        self.status, self.outage = StartupStatus(self.crew), TritonOutage(0)
+        self.warmups, self.registry = rehearse, WorkerRegistry(folder)
+        self.status, self.outage = StartupStatus(self.registry), TritonOutage(0)
         self.keeping = MaintenanceLoop(
             self.slots,
             self.triton,
@@ -57,7 +57,7 @@ class Worker:
             self.outage,
             Admission(1, 1, 1),
             BacklogFlag(folder / "backlog"),
-            RejectFlags(folder / "shut"),
+            RejectFlags(folder / "reject"),
             self.status,
             rehearse if does_rehearse else None,
             region_offered=False,
@@ -65,15 +65,15 @@ class Worker:
 
     @property
     def facts(self) -> WorkerStatus:
-        """As other workers read them."""
-        (facts,) = WorkerRegistry(self.crew._folder).statuses()
+        """Return the worker's status as other workers read it."""
+        (facts,) = WorkerRegistry(self.registry._folder).statuses()
         return facts
 
 
 @asynccontextmanager
 async def worker(folder: Path, address: str, failing: int = 0, does_rehearse: bool = True) -> AsyncIterator[Worker]:
     folder.mkdir(exist_ok=True)
-    made = Worker(folder, address, Rehearsals(failing), does_rehearse)
+    made = Worker(folder, address, WarmupClips(failing), does_rehearse)
     try:
         yield made
     finally:
@@ -104,7 +104,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_is_right_after_a_resume(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address) as web:
+        async with worker(tmp_path / "workers", address) as web:
             await web.keeping.begin()
             assert web.keeping.triton_answers
             assert (web.facts.triton, web.facts.region, web.facts.clip) == (True, True, "")
@@ -112,65 +112,65 @@ def test_progress_is_right_after_a_resume(tmp_path: Path) -> None:
             fake.system["another"] = fake.system[web.slots.name]
             fake.system[GONE] = fake.system[web.slots.name]
             await until(lambda: GONE not in fake.system)
-            assert set(fake.system) == {web.slots.name, "another"}, "what is not a worker's is not its to forget"
-            assert web.rehearsals.count == 1, "once a worker"
-        assert not WorkerRegistry(tmp_path / "crew").statuses(), "who has ended has no facts"
+            assert set(fake.system) == {web.slots.name, "another"}, "a worker unregisters only regions of workers"
+            assert web.warmups.count == 1, "once per worker"
+        assert not WorkerRegistry(tmp_path / "workers").statuses(), "a worker that has ended has no status"
 
     run(scenario)
 
 
 def test_unanswered_warmup_clip_is_sent_again(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address, failing=2) as web:
+        async with worker(tmp_path / "workers", address, failing=2) as web:
             await web.keeping.begin()
             assert web.facts.clip == "a clip of its own was not answered: no model yet"
             await until(lambda: not web.facts.clip)
-            assert web.rehearsals.count == 3
+            assert web.warmups.count == 3
 
     run(scenario)
 
 
-def test_who_has_nothing_to_rehearse_is_soon_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_without_warmup_is_ready_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintenance, "COLD_S", 0.0)
     monkeypatch.setattr(maintenance, "INTERVAL_S", PATIENCE_S)
 
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address, does_rehearse=False) as web:
+        async with worker(tmp_path / "workers", address, does_rehearse=False) as web:
             await web.keeping.begin()
-            assert (web.facts.clip, web.rehearsals.count) == ("", 0)
+            assert (web.facts.clip, web.warmups.count) == ("", 0)
             looked = AsyncMock(side_effect=web.triton.regions.names)
             monkeypatch.setattr(web.triton.regions, "names", looked)
             await asyncio.sleep(0.2)
-            assert not looked.await_count, "it looks as seldom as one that has rehearsed"
+            assert not looked.await_count, "it checks as rarely as a warm worker"
 
     run(scenario)
 
 
 def test_answered_uploads_replace_warmup_clips(tmp_path: Path) -> None:
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address, failing=1000) as web:
+        async with worker(tmp_path / "workers", address, failing=1000) as web:
             web.triton.transports.clips["system_shared_memory"] += 1
             await web.keeping.begin()
-            assert (web.facts.clip, web.rehearsals.count) == ("", 1)
+            assert (web.facts.clip, web.warmups.count) == ("", 1)
 
     run(scenario)
 
 
 def test_triton_outage_and_return_are_noticed(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with worker(tmp_path / "crew", f"127.0.0.1:{free_ports(1)[0]}") as web:
+        async with worker(tmp_path / "workers", f"127.0.0.1:{free_ports(1)[0]}") as web:
             before = asyncio.get_running_loop().time()
             await web.keeping.begin()
             assert not web.keeping.triton_answers
             assert not web.facts.triton
             assert web.outage._since is not None
             assert web.outage._since >= before
-            assert web.rehearsals.count == 0
+            assert web.warmups.count == 0
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
 
     async def again(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address) as web:
+        async with worker(tmp_path / "workers", address) as web:
             web.outage.record_failure()
             await web.keeping.begin()
             assert web.outage._since is None
@@ -178,12 +178,12 @@ def test_triton_outage_and_return_are_noticed(tmp_path: Path) -> None:
     run(again)
 
 
-def test_a_worker_whose_region_was_cut_off_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_with_a_truncated_region_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed = list[tuple[int, int]]()
     monkeypatch.setattr(os, "kill", lambda pid, number: killed.append((pid, number)))
 
     async def scenario(fake: FakeTriton, address: str) -> None:
-        async with worker(tmp_path / "crew", address) as web:
+        async with worker(tmp_path / "workers", address) as web:
             await web.keeping.begin()
             assert not killed
             os.truncate(web.slots.path, 0)

@@ -1,4 +1,4 @@
-"""What killed processes left is removed, and nothing that anybody still uses."""
+"""Leftovers of killed processes are removed, files in use are kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of uploads; TMPDIR is another one, with a path that is short enough for sockets."""
+    """A folder of uploads; TMPDIR is another one whose path is short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="t-") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         (tmp_path / "uploads").mkdir()
@@ -62,7 +62,7 @@ def upload(folder: Path, name: str = "0000000001") -> Path:
 
 @contextmanager
 def opened_elsewhere(path: Path, mode: str, user: int | None = None) -> Iterator[None]:
-    """Another process, of another user where one is named, has the file open for the block."""
+    """Keep the file open in another process, of another user if one is given, for the block."""
     command = [sys.executable, "-c", HOLDER, str(path), mode]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=user, cwd="/", text=True
@@ -73,7 +73,7 @@ def opened_elsewhere(path: Path, mode: str, user: int | None = None) -> Iterator
         process.stdin.close()
 
 
-def test_old_upload_that_nobody_has_open_is_removed(uploads: Path) -> None:
+def test_old_unused_upload_is_removed(uploads: Path) -> None:
     path = upload(uploads)
     assert remove_all(uploads) >= 1
     assert not path.exists()
@@ -87,7 +87,7 @@ def test_young_upload_stays(uploads: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["rb", "ab"])
-def test_upload_that_a_process_has_open_stays(uploads: Path, mode: str) -> None:
+def test_open_upload_stays(uploads: Path, mode: str) -> None:
     path = upload(uploads)
     with opened_elsewhere(path, mode):
         remove_all(uploads)
@@ -96,7 +96,7 @@ def test_upload_that_a_process_has_open_stays(uploads: Path, mode: str) -> None:
     assert not path.exists()
 
 
-def test_upload_that_another_user_has_open_stays(uploads: Path) -> None:
+def test_upload_opened_by_another_user_stays(uploads: Path) -> None:
     if os.geteuid():
         pytest.skip("only root can run a process as another user")
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
@@ -107,7 +107,7 @@ def test_upload_that_another_user_has_open_stays(uploads: Path) -> None:
             assert path.exists()
 
 
-def test_upload_that_is_mapped_stays(uploads: Path) -> None:
+def test_mapped_upload_stays(uploads: Path) -> None:
     path = upload(uploads)
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -154,7 +154,7 @@ def test_leftovers_of_killed_processes_are_removed(uploads: Path) -> None:
         remove_all(uploads)
         assert folder.exists() and lock.exists()
         family = descendants(process.pid) | {process.pid}
-        for pid in family:  # with the resource tracker, which would tidy up
+        for pid in family:  # with the resource tracker, which would clean up
             os.kill(pid, signal.SIGKILL)
     until(lambda: not any(Path(f"/proc/{pid}/fd").exists() and is_alive(pid) for pid in family), 10)
     assert folder.exists() and lock.exists()

@@ -1,4 +1,4 @@
-"""Quotas: counted over threads and processes, given back by whoever dies."""
+"""Quotas: counted over threads and processes, and freed when a process dies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def quotas(tmp_path: Path) -> Quotas:
     return Quotas(tmp_path / "quota")
 
 
-def test_so_many_at_a_time_and_no_more(quotas: Quotas) -> None:
+def test_concurrency_is_limited(quotas: Quotas) -> None:
     with ExitStack() as held:
         for _ in range(3):
             held.enter_context(quotas.slot("alice", "work", 3))
@@ -40,11 +40,11 @@ def test_so_many_at_a_time_and_no_more(quotas: Quotas) -> None:
         with pytest.raises(TooManyRequests), quotas.slot("alice", "work", 3):
             pass
         with quotas.slot("bob", "work", 3), quotas.slot("alice", "read", 3):
-            assert quotas.has_slots("bob", "work", 3, 1), "others and other kinds are counted apart"
+            assert quotas.has_slots("bob", "work", 3, 1), "other owners and other kinds are counted separately"
     assert quotas.has_slots("alice", "work", 1, 1)
 
 
-def test_threads_count_too(quotas: Quotas) -> None:
+def test_threads_are_counted(quotas: Quotas) -> None:
     seated, leave = threading.Barrier(5), threading.Event()
 
     def sit() -> None:
@@ -63,7 +63,7 @@ def test_threads_count_too(quotas: Quotas) -> None:
     assert quotas.has_slots("alice", "work", 1, 1)
 
 
-def test_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Path) -> None:
+def test_killed_worker_frees_its_places(quotas: Quotas, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path / "quota")], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -74,7 +74,7 @@ def test_worker_that_is_killed_gives_its_seats_back(quotas: Quotas, tmp_path: Pa
     assert quotas.has_slots("alice", "work", 1, 1)
 
 
-def test_a_burst_and_then_the_rate(quotas: Quotas) -> None:
+def test_rate_applies_after_the_burst(quotas: Quotas) -> None:
     assert [quotas.count_request("alice", 0.1, 5).remaining for _ in range(5)] == [4, 3, 2, 1, 0]
     with pytest.raises(RateLimited) as refused:
         quotas.count_request("alice", 0.1, 5)
@@ -84,7 +84,7 @@ def test_a_burst_and_then_the_rate(quotas: Quotas) -> None:
     quotas.count_request("bob", 0.1, 5)
 
 
-def test_the_rate_is_one_for_all_workers(quotas: Quotas, tmp_path: Path) -> None:
+def test_rate_is_shared_by_all_workers(quotas: Quotas, tmp_path: Path) -> None:
     others = [Quotas(tmp_path / "quota") for _ in range(4)]
     taken, began = 0, time.monotonic()
     while time.monotonic() - began < 0.5:
@@ -98,7 +98,7 @@ def test_the_rate_is_one_for_all_workers(quotas: Quotas, tmp_path: Path) -> None
     assert 10 <= taken <= 40 * passed_s + 3
 
 
-def test_to_ask_takes_nothing(quotas: Quotas) -> None:
+def test_reading_the_quota_takes_nothing(quotas: Quotas) -> None:
     for _ in range(10):
         quotas.check_rate("alice", 0.1, 1)
     quotas.count_request("alice", 0.1, 1)
@@ -106,7 +106,7 @@ def test_to_ask_takes_nothing(quotas: Quotas) -> None:
         quotas.check_rate("alice", 0.1, 1)
 
 
-def test_what_an_earlier_clock_left_shuts_nobody_out(quotas: Quotas, tmp_path: Path) -> None:
+def test_clock_set_back_locks_nobody_out(quotas: Quotas, tmp_path: Path) -> None:
     (tmp_path / "quota").mkdir()
     (tmp_path / "quota" / "alice").write_bytes(struct.pack("d", time.monotonic() + 1e6))
     for _ in range(2):
@@ -116,7 +116,7 @@ def test_what_an_earlier_clock_left_shuts_nobody_out(quotas: Quotas, tmp_path: P
     assert refused.value.retry_after_s == 1
 
 
-def test_seats_are_counted_without_taking_any(quotas: Quotas) -> None:
+def test_places_are_counted_without_taking_one(quotas: Quotas) -> None:
     with ExitStack() as held:
         for _ in range(6):
             held.enter_context(quotas.slot("alice", "work", 8))

@@ -1,4 +1,4 @@
-"""Numbers of several real processes: what dies is counted on, or gone, as its kind demands."""
+"""Metrics of several real processes: counters of dead ones stay, gauges go."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from app.metrics.recorder import MetricsRecorder
 from app.settings import CHECKOUT, Settings
 from tests.support.series import series_names
 
-# Counts one request and holds two slots, says which place it has, and lives until its input ends
+# Counts one request, holds two slots, prints its place, and lives until its input ends
 WORKER = """
 import sys
 from pathlib import Path
@@ -46,7 +46,7 @@ sys.stdin.read()
 
 @contextmanager
 def worker(folder: Path, program: str = "web") -> Iterator[subprocess.Popen[str]]:
-    """A process that has counted; killed at the end."""
+    """A process that has counted one request; killed at the end."""
     command = [sys.executable, "-c", WORKER, str(folder), program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
         assert process.stdout is not None
@@ -58,7 +58,7 @@ def worker(folder: Path, program: str = "web") -> Iterator[subprocess.Popen[str]
 
 
 def stats(folder: Path) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every series that is told of the processes of `folder`."""
+    """Return every series of the processes of `folder`."""
     settings = dataclasses.replace(Settings.from_environment({}), run_dir=folder, data_dir=folder)
     recorder = MetricsRecorder("web")
     recorder.folder = folder
@@ -88,7 +88,7 @@ def test_killed_process_keeps_counters_and_loses_gauges(tmp_path: Path) -> None:
         assert value(found, "clipstack_processes", program="web") == 2
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-        found = stats(tmp_path)  # although nobody has told that it is dead
+        found = stats(tmp_path)  # although its death was not reported
         assert value(found, "clipstack_requests_total", **REQUEST) == 3
         assert value(found, "clipstack_stage_seconds_count", stage="infer") == 3
         assert value(found, "clipstack_stage_seconds_bucket", stage="infer", le="0.05") == 3
@@ -109,7 +109,7 @@ def test_damaged_metrics_of_one_process_hide_no_others(tmp_path: Path, content: 
         assert value(stats(tmp_path), "clipstack_requests_total", **REQUEST) == 1
 
 
-def test_however_many_die_there_are_no_more_files(tmp_path: Path) -> None:
+def test_number_of_files_is_bounded_over_many_deaths(tmp_path: Path) -> None:
     with worker(tmp_path):
         pass
     multiprocess.remove_dead_gauges(tmp_path)
@@ -134,7 +134,7 @@ def test_new_master_resets_only_its_own_metrics(tmp_path: Path) -> None:
         assert orphan.poll() is None
 
 
-def test_place_is_free_when_its_process_is_dead(tmp_path: Path) -> None:
+def test_place_of_a_dead_process_is_free(tmp_path: Path) -> None:
     with worker(tmp_path) as process:
         assert multiprocess.is_held(tmp_path, "web-0")
         process.kill()
@@ -145,10 +145,8 @@ def test_place_is_free_when_its_process_is_dead(tmp_path: Path) -> None:
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskClient]:
-    """The API of one process, while the model server is away."""
-    monkeypatch.delenv(
-        multiprocess.VARIABLE, raising=False
-    )  # a meter of an earlier test has set it for all of this process
+    """The API of one process, without a model server."""
+    monkeypatch.delenv(multiprocess.VARIABLE, raising=False)  # an earlier test has set it for the whole process
     (tmp_path / "uploads").mkdir()
     (tmp_path / "watchdog").mkdir()
     settings = dataclasses.replace(
@@ -193,7 +191,7 @@ def test_a_refused_page_is_counted_with_its_code(client: FlaskClient) -> None:
     assert value(scraped(client), COUNTED, **labels) == 1
 
 
-def test_nothing_is_exported_that_table_does_not_name(client: FlaskClient, tmp_path: Path) -> None:
+def test_only_metrics_of_the_table_are_exported(client: FlaskClient, tmp_path: Path) -> None:
     client.post("/v1/classify", data=b"GIF89a")
     (tmp_path / "watchdog" / "watchdog.prom").write_text("# TYPE clipstack_model_answers gauge\n")
     assert {name for name, _ in scraped(client)} <= series_names()
@@ -228,7 +226,7 @@ def test_status_shows_parts_and_missing_triton(client: FlaskClient) -> None:
     assert (value(found, "clipstack_memory_bytes", program="web") or 0) > 1 << 20
 
 
-def test_status_without_history_shows_now(client: FlaskClient) -> None:
+def test_status_without_history_shows_current_values(client: FlaskClient) -> None:
     (before,) = client.get("/status.json").get_json()["points"]
     client.post("/v1/classify", data=b"GIF89a")
     (after,) = client.get("/status.json").get_json()["points"]
@@ -236,7 +234,7 @@ def test_status_without_history_shows_now(client: FlaskClient) -> None:
     assert after["codes"]["not_ready"] - before["codes"].get("not_ready", 0) == 1
 
 
-def test_jobs_are_counted_by_state_with_longest_waits(tmp_path: Path) -> None:
+def test_jobs_are_counted_by_state_and_longest_wait(tmp_path: Path) -> None:
     folder = JobStore(tmp_path / "jobs")
     job_stats = JobStats(folder)
     assert job_stats.count().states["queued"] == 0  # nothing is there yet
@@ -269,7 +267,7 @@ def test_history_is_bounded_and_shared_by_processes(tmp_path: Path) -> None:
     second.close()
 
 
-def test_a_moment_has_what_the_page_shows() -> None:
+def test_sample_has_all_fields_of_the_page() -> None:
     recorder = MetricsRecorder("web")
     recorder.count(COUNTED, "POST", "/v1/classify", "200", "ok", by=3)
     recorder.count(COUNTED, "POST", "/v1/classify", "503", "overloaded")
@@ -282,11 +280,11 @@ def test_a_moment_has_what_the_page_shows() -> None:
     assert now["slots"] == {"web:free": 7}
 
 
-def test_the_documentation_has_the_table_as_it_is() -> None:
+def test_documentation_has_the_current_table() -> None:
     assert markdown() in (CHECKOUT / "docs" / "monitoring.md").read_text()
 
 
-def test_buckets_rise_and_hold_limits_of_stages() -> None:
+def test_buckets_increase_and_include_the_stage_limits() -> None:
     assert list(BUCKETS_S) == sorted(BUCKETS_S)
     settings = Settings.from_environment({})
     assert {settings.decode_timeout_s, settings.infer_timeout_s, settings.deadline_s} <= set(BUCKETS_S)

@@ -1,4 +1,4 @@
-"""A worker that is to decode on a GPU and has none does not start, says why, and leaves nothing behind."""
+"""A worker that must decode on a GPU and has none fails at start with a reason, and leaves nothing behind."""
 
 from __future__ import annotations
 

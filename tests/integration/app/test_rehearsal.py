@@ -1,4 +1,4 @@
-"""Films of our own: each reader reads one, every decoder process has read them, and so has one that takes its place."""
+"""Warm-up films: every decoder process, and its replacement, has read one with each reader."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def decoder(tmp_path: Path) -> Iterator[Decoder]:
 
 
 def warm_processes() -> set[int]:
-    """Decoder processes of ours that hold all the films; a fork of the server that is none yet holds nothing."""
+    """Return our decoder processes that have read all films; a fresh fork of the server has read none."""
     return {pid for pid in descendants(os.getpid()) if held(pid) >= set(warmup.files())}
 
 
@@ -50,7 +50,7 @@ def held(pid: int) -> set[str]:
 
 
 @pytest.mark.parametrize(("name", "kind"), [("film.mp4", PacketReader), ("film.mov", DecordReader)])
-def test_each_reader_has_its_film(tmp_path: Path, name: str, kind: type) -> None:
+def test_each_reader_has_a_warmup_film(tmp_path: Path, name: str, kind: type) -> None:
     path = tmp_path / name
     path.write_bytes(warmup.files()[name])
     source = whole(path)
@@ -77,7 +77,7 @@ def test_successor_of_killed_worker_takes_over_slots(decoder: Decoder, tmp_path:
     until(replaced, 30)
 
 
-def test_film_of_our_own_is_probed_by_its_name_alone(decoder: Decoder) -> None:
+def test_warmup_film_is_known_by_its_name(decoder: Decoder) -> None:
     media = asyncio.run(decoder.probe(warmup.source()))
     assert (media.codec, media.width, media.frames) == ("h264", warmup.WIDTH, warmup.FRAMES["film.mp4"])
 

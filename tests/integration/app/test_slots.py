@@ -1,4 +1,4 @@
-"""A worker's region and its slots: the same promises in the system's memory, and with a twin on a GPU.
+"""A worker's region and its slots: the same tests for system memory and for a copy on a GPU.
 
 The GPU is a fake's, and the real one where this machine has one.
 """
@@ -35,7 +35,7 @@ def test_region_exists_with_its_memory_until_it_is_closed(make_pool: MakePool) -
     try:
         status = os.stat(pool.path)
         assert status.st_size == 4 << 20
-        assert status.st_blocks * 512 >= 4 << 20  # the memory is there, not only promised
+        assert status.st_blocks * 512 >= 4 << 20  # the memory is allocated, not only reserved
         assert status.st_mode & 0o777 == 0o600
     finally:
         pool.close()
@@ -55,7 +55,7 @@ def test_a_view_is_the_region_itself(make_pool: MakePool) -> None:
         pool.close()
 
 
-def test_each_slot_is_free_used_or_held_for_triton_alone(make_pool: MakePool) -> None:
+def test_each_slot_is_free_used_or_held(make_pool: MakePool) -> None:
     pool = make_pool(3, 64)
     try:
         first, second = asyncio.run(pool.acquire(2))
@@ -98,7 +98,7 @@ def test_slots_never_overlap_and_come_back(make_pool: MakePool) -> None:
     asyncio.run(scenario())
 
 
-def test_who_wants_many_is_not_overtaken_forever(make_pool: MakePool) -> None:
+def test_large_request_is_not_starved(make_pool: MakePool) -> None:
     async def scenario() -> None:
         pool = make_pool(2, 64)
         try:

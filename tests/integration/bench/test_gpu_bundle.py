@@ -1,4 +1,4 @@
-"""What of bench/gpu/run.py shows without a GPU: how it judges, what it starts with, and what its bundle must hold."""
+"""bench/gpu/run.py without a GPU: its verdicts, its first checks, and the files of its bundle."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_good_figures_reach_all_targets() -> None:
         ((9999.0, 1.0, PAGE_BYTES + 1), "bytes that a killed worker leaves, by cuda"),
     ],
 )
-def test_figure_that_is_not_good_enough_is_named(figures: tuple[float, float, int], missed: str) -> None:
+def test_missed_target_is_named(figures: tuple[float, float, int], missed: str) -> None:
     facts = [target.as_dict() for target in gpu_targets.judge(result(*figures))]
     assert [fact["name"] for fact in facts if not fact["met"]] == [missed]
 
 
-def test_what_was_not_measured_is_not_judged() -> None:
+def test_missing_figures_have_no_verdict() -> None:
     assert gpu_targets.judge({"path": {"left_out": "no Triton"}}) == []
     refused = {"cuda": {"error": "refused"}}
     assert gpu_targets.judge({"path": {"x3d_m": refused, "growth": refused, "killed": refused}}) == []
@@ -59,16 +59,16 @@ def bench(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_a_gpu_the_exit_status_is_3() -> None:
-    told = bench(CHECKOUT)
-    assert (told.returncode, told.stdout) == (3, "")
-    assert told.stderr.startswith("no CUDA device here: torch ")
+    done = bench(CHECKOUT)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("no CUDA device here: torch ")
 
 
-def test_bundle_holds_all_of_project_that_bench_imports(tmp_path: Path) -> None:
+def test_bundle_holds_every_module_of_the_benchmark(tmp_path: Path) -> None:
     bundle.copy_project(tmp_path)
-    told = bench(tmp_path)
-    assert told.returncode == 3, told.stderr
-    # What is started from there, beside Triton
+    done = bench(tmp_path)
+    assert done.returncode == 3, done.stderr
+    # The other program that starts from the bundle
     elsewhere = WITHOUT_GPU | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", "from deploy.stack import launch; print(launch.__file__)"]
     started = subprocess.run(command, cwd=tmp_path, env=elsewhere, capture_output=True, text=True)

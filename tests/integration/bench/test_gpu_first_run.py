@@ -1,4 +1,4 @@
-"""bench/gpu/first_run.py: its limits, its results on disk, and its steps as far as they need no GPU."""
+"""bench/gpu/first_run.py: its limits, its results on disk, and the steps that need no GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_step_has_its_module() -> None:
 
 @pytest.fixture
 def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of results; steps are shell commands there."""
+    """A folder of results, whose steps are shell commands."""
     commands = {"good": 'echo \'{"a": 1}\' > "$1"', "bad": "exit 3", "slow": "echo '{}' > \"$1\"; sleep 60 & sleep 60"}
     script = tmp_path / "step"
     script.write_text(
@@ -46,7 +46,7 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_step_that_fails_or_hangs_leaves_the_others_alone(steps: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_failed_or_hanging_step_does_not_stop_the_others(steps: Path, capfd: pytest.CaptureFixture[str]) -> None:
     call = Call(60, (Step("slow", 0.5), Step("bad", 5), Step("good", 5)))
     assert first_run.run_call("call", call, 60, steps, dry_run=True) == 1
     found = results(steps, "call")["steps"]

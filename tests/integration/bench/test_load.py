@@ -1,4 +1,4 @@
-"""The generator of load, against a server that answers, refuses, says nonsense or nothing."""
+"""The load generator, against a server that answers, refuses, sends garbage or nothing."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import pytest
 from bench.load.client import NO_ANSWER, Outcome, Target, closed_loop, open_loop, quantile, send
 
 REFUSAL = b'{"error": {"code": "overloaded"}}'
-LATE_S = 1.0  # longer than all that are sent take to be sent
+LATE_S = 1.0  # longer than sending all requests takes
 ANSWERS = {
     b"good": b"HTTP/1.1 200 OK\r\n\r\n{}",
     b"refused": b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\n\r\n" + REFUSAL,
@@ -20,7 +20,7 @@ ANSWERS = {
 
 
 def served(use: Callable[[str], Coroutine[Any, Any, Any]]) -> Any:
-    """What `use` returns of the address of a server that answers by what it is sent."""
+    """Call `use` with the address of a server whose answer depends on the request, and return its result."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -51,16 +51,16 @@ def served(use: Callable[[str], Coroutine[Any, Any, Any]]) -> Any:
         (b"silent", NO_ANSWER, "", None),
     ],
 )
-def test_what_becomes_of_a_request(body: bytes, status: int, code: str, retry_after_s: int | None) -> None:
+def test_outcome_of_a_request(body: bytes, status: int, code: str, retry_after_s: int | None) -> None:
     outcome: Outcome = served(lambda url: send(Target(url, body, {"X-A": "b"})))
     assert (outcome.status, outcome.code, outcome.retry_after_s) == (status, code, retry_after_s)
 
 
-def test_nobody_there_is_no_answer() -> None:
+def test_refused_connection_is_no_answer() -> None:
     assert asyncio.run(send(Target("http://127.0.0.1:9/", b""))).status == NO_ANSWER
 
 
-def test_a_closed_loop_sends_again_and_again() -> None:
+def test_closed_loop_sends_repeatedly() -> None:
     outcomes = served(lambda url: closed_loop(Target(url, b"good"), 3, 0.2))
     assert len(outcomes) > 3 and {outcome.status for outcome in outcomes} == {200}
 
@@ -76,7 +76,7 @@ def test_open_loop_reports_results_in_order() -> None:
     assert [outcome.sent_s for outcome in result] == sorted(outcome.sent_s for outcome in result)
 
 
-def test_open_loop_sends_evenly_and_waits_for_nobody() -> None:
+def test_open_loop_keeps_its_rate_with_slow_answers() -> None:
     began = time.monotonic()
     result = served(lambda url: open_loop(Target(url, b"late"), 50, 0.4))
     assert all(abs(outcome.sent_s - result[0].sent_s - number / 50) < 0.2 for number, outcome in enumerate(result))
@@ -84,20 +84,20 @@ def test_open_loop_sends_evenly_and_waits_for_nobody() -> None:
     assert time.monotonic() - began < 10 and {outcome.status for outcome in result} == {200}
 
 
-def test_open_loop_gives_up_who_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_loop_times_out_silent_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.load.client.PATIENCE_S", 0.2)
-    (told,) = served(lambda url: open_loop(Target(url, b"late"), 10, 0.1))
-    assert told.status == NO_ANSWER and told.seconds >= 0.2
+    (result,) = served(lambda url: open_loop(Target(url, b"late"), 10, 0.1))
+    assert result.status == NO_ANSWER and result.seconds >= 0.2
 
 
-def test_an_open_loop_to_nobody_ends() -> None:
+def test_open_loop_without_a_server_ends() -> None:
     result = asyncio.run(open_loop(Target("http://127.0.0.1:9/", b""), 100, 0.05))
     assert [outcome.status for outcome in result] == [NO_ANSWER] * 5
 
 
 def test_a_large_request_is_sent_whole() -> None:
-    (told,) = served(lambda url: open_loop(Target(url, bytes(8 << 20)), 10, 0.1))
-    assert told.status == 200
+    (result,) = served(lambda url: open_loop(Target(url, bytes(8 << 20)), 10, 0.1))
+    assert result.status == 200
 
 
 def test_quantiles() -> None:

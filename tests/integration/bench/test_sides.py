@@ -1,4 +1,4 @@
-"""Both sides of a comparison look at the same pixels."""
+"""Both sides of a comparison classify the same pixels."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -22,14 +22,14 @@ LIMITS = Limits(36_000_000, 500_000, 14_400)
 
 @pytest.mark.parametrize("fps", [15.0, 24.0, 25.0, 28.0, 29.97, 30.0, 50.0, 60.0])
 @pytest.mark.parametrize("total", [20, 90, 280, 301, 1000])
-def test_baseline_looks_at_frames_that_app_looks_at(fps: float, total: int) -> None:
+def test_baseline_decodes_the_frames_of_the_app(fps: float, total: int) -> None:
     timing = regular(total, fps)
     (times_s,) = place_clips(timing, EvenClips(16, 5 / 30))
     assert frame_numbers(total, fps, WANTED) == frames_at(timing, times_s)
 
 
 @pytest.mark.parametrize("size", [(320, 240), (96, 160)], ids=["wide", "high"])
-def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) -> None:
+def test_baseline_decodes_the_same_pixels(size: tuple[int, int], tmp_path: Path) -> None:
     film = videos.write_film(tmp_path / "film.mp4", *size, fps=30, seconds=4)
     source = Source(str(film), 0, film.stat().st_size)
     media = probe(source, LIMITS)
@@ -42,7 +42,7 @@ def test_a_baseline_sees_the_same_pixels(size: tuple[int, int], tmp_path: Path) 
     apart = np.abs(ours.astype(np.int16) - theirs)
     assert apart.mean() < 2.0 and apart.max() < 20 and ours.std() > 10
     moved = np.abs(ours[1:].astype(np.int16) - theirs[:-1])
-    assert moved.mean() > 10 * apart.mean(), "frames beside each other are too much alike to be told apart"
+    assert moved.mean() > 10 * apart.mean(), "neighbouring frames are too similar to be distinguished"
 
 
 def test_best_label_is_answered_with_its_score_and_precision() -> None:

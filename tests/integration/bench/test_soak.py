@@ -1,4 +1,4 @@
-"""A soak fails what grows and passes what only moves; everything that was answered wrongly is said."""
+"""The soak test's verdicts: growth fails, variation passes, and every wrong answer is reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.soak.verdict import find_problems, judge, left_over, series
 TIMES_S = [5.0 * number for number in range(720)]  # an hour
 CHANCE = np.random.default_rng(3)
 NOISE = CHANCE.normal(0, 2, len(TIMES_S))
-SAW = [number % 50 / 5 for number in range(len(TIMES_S))]  # processes that are replaced when they have grown
+SAW = [number % 50 / 5 for number in range(len(TIMES_S))]  # a sawtooth: processes are replaced when they have grown
 
 
 @pytest.mark.parametrize("per_hour", [-30.0, 0.0, 3.0, 300.0])
@@ -28,7 +28,7 @@ def test_the_slope_is_found_in_noise(per_hour: float) -> None:
     assert found.per_hour == pytest.approx(per_hour, abs=1.5)
 
 
-def test_a_few_strange_samples_change_nothing() -> None:
+def test_outliers_do_not_change_the_slope() -> None:
     values = [5000.0 if number % 40 == 0 else 100.0 for number in range(len(TIMES_S))]
     assert slope(TIMES_S, values).per_hour == 0.0
 
@@ -52,7 +52,7 @@ def test_too_few_samples_are_no_verdict() -> None:
     ],
     ids=["flat", "noise", "saw", "filling", "falling", "growing", "growing saw", "steps"],
 )
-def test_what_grows_fails(values: list[float], grows: bool) -> None:
+def test_growth_fails(values: list[float], grows: bool) -> None:
     (result,) = judge(TIMES_S, {"web workers: memory MiB": values}).values()
     assert result["grows"] is grows, result
 
@@ -68,13 +68,13 @@ def snapshots() -> list[ResourceSnapshot]:
     return [ResourceSnapshot(at_s, parts if number else {}, places) for number, at_s in enumerate(TIMES_S)]
 
 
-def test_a_part_that_is_away_has_nothing() -> None:
+def test_stopped_part_has_no_figures() -> None:
     found = series(snapshots())
     assert found["nginx: memory MiB"][:2] == [0.0, 20.0]
     assert found["shared memory MiB"][0] == 160.0
 
 
-def test_what_is_left_over_is_said() -> None:
+def test_leftovers_are_reported() -> None:
     before, after = snapshots()[:2]
     assert left_over(before, after) == {}
     more = ResourceSnapshot(0.0, {}, before.places | {"uploads": 2.0})
@@ -111,7 +111,7 @@ def test_a_wrong_answer_is_a_complaint(changes: dict[str, Any], word: str) -> No
     assert good_result(**changes)["complaints"] == [word]
 
 
-def test_the_page_and_the_picture_tell_of_it(tmp_path: Path) -> None:
+def test_page_and_picture_show_the_complaint(tmp_path: Path) -> None:
     result = good_result()
     report.picture(result, tmp_path / "soak.svg")
     assert "<svg" in (tmp_path / "soak.svg").read_text()[:500]

@@ -1,4 +1,4 @@
-"""What `bench upload` measured, what `--shrink auto` makes of it, and what docs/upload.md says of both."""
+"""`bench upload`: its results, the choices of `--shrink auto`, and docs/upload.md."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def chosen(media: dict[str, Any], mbit: float) -> str:
 
 
 @pytest.mark.parametrize(("file", "mbit", "runs"), MEASURED)
-def test_auto_takes_no_much_longer_than_quickest_way(file: dict[str, Any], mbit: float, runs: dict[str, Any]) -> None:
+def test_auto_is_about_as_fast_as_the_fastest_way(file: dict[str, Any], mbit: float, runs: dict[str, Any]) -> None:
     seconds = {way: runs[way]["median_s"] for way in ("none", "shrink", "frames")}
-    # Measured twice, by its name and by auto: other programs can only have made it longer.
+    # Measured twice, by its name and by auto; the shorter time has less noise
     taken_s = min(seconds[chosen(file["media"], mbit)], runs["auto"]["median_s"])
     assert taken_s <= 1.5 * min(seconds.values()) + 0.1
 
@@ -49,7 +49,7 @@ def test_same_label_in_every_run() -> None:
     assert all(run["same_label"] for file in RESULT["files"] for run in file["runs"])
 
 
-def test_slowest_codec_stands_for_all_others() -> None:
+def test_slowest_codec_represents_the_others() -> None:
     media = {**RESULT["files"][0]["media"], "bytes": 3_000_000}
     slowest = min(DECODED_MPX_S, key=lambda codec: DECODED_MPX_S[codec])
     for mbit in (1, 10, 100):
@@ -100,32 +100,32 @@ def clip(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_service_is_asked_for_work_and_for_all_labels(clip: str) -> None:
+def test_requests_bypass_the_cache_and_ask_for_all_labels(clip: str) -> None:
     with recorded_service() as service:
         result = asyncio.run(
             run(Measurement(service.url, host(service), clip, "none", times=2, budget_s=60.0, model="camera_motion"))
         )
-        asked = [request for request in service.received if request.method == "POST"]
+        requests = [request for request in service.received if request.method == "POST"]
     assert (len(result["seconds"]), result["sent"], result["bytes"]) == (2, "none", len(MP4))
-    assert {request.headers["cache-control"] for request in asked} == {"no-cache"}
-    assert {tuple(request.query.items()) for request in asked} == {(("model", "camera_motion"), ("top_k", "10"))}
+    assert {request.headers["cache-control"] for request in requests} == {"no-cache"}
+    assert {tuple(request.query.items()) for request in requests} == {(("model", "camera_motion"), ("top_k", "10"))}
 
 
 @pytest.mark.parametrize("answer", ["hit", "miss"])
 def test_cached_answer_does_not_count(clip: str, answer: str) -> None:
     with recorded_service() as service:
         service.cache = answer
-        asked = run(Measurement(service.url, host(service), clip, "none", times=1, budget_s=1.0))
+        measurement = run(Measurement(service.url, host(service), clip, "none", times=1, budget_s=1.0))
         if answer == "hit":
             with pytest.raises(SystemExit, match="from its cache"):
-                asyncio.run(asked)
+                asyncio.run(measurement)
         else:
-            assert asyncio.run(asked)["seconds"]
+            assert asyncio.run(measurement)["seconds"]
 
 
 @pytest.mark.parametrize("way", ["shrink", "frames"])
 @pytest.mark.parametrize("model", ["camera_motion", "frame_quality"])
-def test_page_tells_how_answers_stay(model: str, way: str) -> None:
+def test_page_shows_how_answers_change(model: str, way: str) -> None:
     body = json.loads(RESULTS.with_name(f"upload_{model}.json").read_text())
     runs = [run for file in body["files"] for run in file["runs"] if run["way"] == way and run["sent"] != "none"]
     changes = sorted(run["largest_difference"] for run in runs)

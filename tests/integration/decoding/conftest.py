@@ -28,14 +28,14 @@ def film(tmp_path) -> Source:
 
 @pytest.fixture
 def endless(tmp_path) -> Source:
-    """A pipe that nobody writes to: whoever opens it waits forever, like a decoder that hangs."""
+    """A pipe without a writer: opening it blocks, like a decoder that hangs."""
     os.mkfifo(tmp_path / "endless")
     return Source(str(tmp_path / "endless"), 0, 1_000_000)
 
 
 @pytest.fixture
 def bomb(tmp_path) -> Source:
-    """An MP4 whose table of times claims 2^31 frames: decord asks for room for all of them and aborts."""
+    """An MP4 whose table of times claims 2^31 frames: decord allocates memory for all of them and aborts."""
     path = write_video(tmp_path / "bomb.mov", map(numbered, range(30)), codec="mjpeg", pixels="yuvj420p")
     data = bytearray(path.read_bytes())
     at = data.index(b"stts") + 12

@@ -38,7 +38,7 @@ def test_hanging_decoder_is_killed_at_its_limit(decoding, endless, film, tmp_pat
     assert 2.0 <= decoding(use, processes=2, timeout_s=2.0) < 4.0
 
 
-def test_second_try_has_only_time_that_first_left(decoding, endless, film, region):
+def test_second_attempt_has_the_remaining_time(decoding, endless, film, region):
     async def use(decoder: Decoder) -> float:
         budget = decoder.budget()
         await decoder.decode(DecodeTask(film, region.request(TIMES)), budget=budget)
@@ -54,7 +54,7 @@ def test_second_try_has_only_time_that_first_left(decoding, endless, film, regio
 
 
 def test_decoder_beyond_its_cpu_limit_is_ended(decoding, film, region):
-    every_frame = region.request([n / 30 for n in range(30)], resize=4000)  # 64 MB of pixels each on their way
+    every_frame = region.request([n / 30 for n in range(30)], resize=4000)  # 64 MB of pixels per frame
 
     async def use(decoder: Decoder) -> None:
         with pytest.raises(DecodeTimeout):
@@ -71,7 +71,7 @@ def test_cancelled_task_is_dead_when_cancelling_returns(decoding, endless, film,
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            with pytest.raises(BrokenPipeError):  # nobody reads any more, so nobody writes into the region
+            with pytest.raises(BrokenPipeError):  # the decoder is dead, so nothing writes into the region
                 pipe.write(b"more")
         assert decoder.facts()["ends"] == {"cancelled": 1}
         await good(decoder, film, region)
@@ -85,7 +85,7 @@ def test_nothing_is_opened_after_the_deadline(decoding, endless, film, region):
             await decoder.probe(endless, Deadline(0))
         with pytest.raises(DeadlineExceeded):
             await decoder.decode(DecodeTask(endless, region.request(TIMES)), Deadline(0))
-        with pytest.raises(OSError, match="No such device"):  # nobody has it open for reading
+        with pytest.raises(OSError, match="No such device"):  # no process has it open for reading
             os.open(endless.path, os.O_WRONLY | os.O_NONBLOCK)
         await good(decoder, film, region)
 

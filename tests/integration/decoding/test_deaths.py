@@ -1,4 +1,4 @@
-"""Decoder processes die: by the file, by somebody else, with their service."""
+"""Deaths of decoder processes: by the file, by a signal, with their service."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ def test_the_real_bomb_is_undecodable(decoding, real_videos, film, region):
 
 
 def test_a_decoder_does_not_outlive_its_killed_service(endless, tmp_path):
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # what a killed process leaves there is ours to tidy
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # the test removes what the killed process leaves there
     service = subprocess.Popen(
         [sys.executable, "-c", SERVICE, endless.path],
         cwd=CHECKOUT,
@@ -86,7 +86,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_process_that_dies_idle_is_replaced(decoding, film, region):
+def test_dead_idle_process_is_replaced(decoding, film, region):
     async def use(decoder: Decoder) -> None:
         await good(decoder, film, region)
         idle = decoder_pids()
@@ -105,7 +105,7 @@ def test_file_of_a_killed_decoder_is_retried(decoding, endless, film, number):
         assert (await decoder.probe(film)).width == 160
         task = asyncio.create_task(decoder.probe(replace(endless, length=film.length)))
         with await writing(endless):
-            os.replace(film.path, endless.path)  # what the next try reads
+            os.replace(film.path, endless.path)  # the next attempt reads this file
             kill_decoders(number)
         assert (await task).width == 160
         assert decoder.facts()["ends"] == {number.name: 1}
@@ -139,7 +139,7 @@ def test_killed_decoders_are_not_the_file_s_fault(decoding, endless, film, regio
         (signal.SIGXCPU, DecodeTimeout),
     ],
 )
-def test_what_decoder_does_to_itself_is_files_fault(decoding, endless, film, region, number, error):
+def test_resource_limits_are_the_files_fault(decoding, endless, film, region, number, error):
     async def use(decoder: Decoder) -> None:
         task = asyncio.create_task(decoder.probe(endless))
         with await writing(endless):
@@ -165,7 +165,7 @@ def test_decoders_die_with_forkserver_and_file_is_retried(decoding, endless, fil
     decoding(use)
 
 
-def test_decoders_killed_all_the_time_condemn_no_file(decoding, film):
+def test_repeated_kills_do_not_blame_the_file(decoding, film):
     async def use(decoder: Decoder) -> None:
         ending = asyncio.Event()
 

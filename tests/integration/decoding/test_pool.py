@@ -1,4 +1,4 @@
-"""The promises of `app.decoding.pool.Decoder`, held with real processes and really hostile files."""
+"""The decoder pool with real processes and hostile files."""
 
 import asyncio
 
@@ -49,7 +49,7 @@ def test_many_at_once_are_all_answered(decoding, film, tmp_path):
     ],
     ids=["playlist", "no index", "sound alone", "too large"],
 )
-def test_errors_cross_the_process_boundary_as_ours(decoding, tmp_path, film, region, make, error):
+def test_errors_keep_their_type_across_processes(decoding, tmp_path, film, region, make, error):
     make(tmp_path / "bad.mp4")
 
     async def use(decoder: Decoder) -> None:

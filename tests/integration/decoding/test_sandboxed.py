@@ -42,7 +42,7 @@ def test_memory_beyond_the_limit_is_the_files_fault(decoding, tmp_path, film, re
     decoding(use, memory_bytes=600 << 20)
 
 
-def test_the_layers_are_around_the_processes_that_decode(decoding, film, region):
+def test_decoding_processes_have_all_layers(decoding, film, region):
     async def use(decoder: Decoder) -> None:
         await good(decoder, film, region)
         (pid,) = decoder_pids()

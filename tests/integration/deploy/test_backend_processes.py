@@ -13,7 +13,7 @@ from tests.support.stacks import until
 
 @pytest.fixture
 def stub(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is called as a backend process is, and whose server is this one."""
+    """A process with the command line of a backend process, whose server is this process."""
     program = tmp_path / "models" / "film" / "2" / "triton_python_backend_stub"
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\nread never\n")
@@ -30,5 +30,10 @@ def test_backend_process_of_a_model(stub: subprocess.Popen[bytes]) -> None:
 
     stub.kill()
 
-    until(lambda: [(told.pid, told.dead) for told in backend_processes.of_server(os.getpid())] == [(stub.pid, True)], 5)
-    assert backend_processes.of_server(stub.pid) == []  # those of another server are not ours
+    until(
+        lambda: (
+            [(process.pid, process.dead) for process in backend_processes.of_server(os.getpid())] == [(stub.pid, True)]
+        ),
+        5,
+    )
+    assert backend_processes.of_server(stub.pid) == []  # processes of another server are not listed

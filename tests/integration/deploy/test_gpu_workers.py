@@ -1,4 +1,4 @@
-"""Gunicorn's workers and the GPUs that they get."""
+"""Assignment of GPUs to gunicorn's workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def worker_exit(server, worker):
 
 @pytest.fixture
 def master(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """The real gunicorn with the stack's own hooks, four workers and two GPUs, that prints who has which."""
+    """The real gunicorn with the stack's hooks, four workers and two GPUs; it prints the assignments."""
     (tmp_path / "conf.py").write_text(GUNICORN.format(socket=str(tmp_path / "socket")))
     command = [sys.executable, "-m", "gunicorn", "-c", str(tmp_path / "conf.py")]
     environment = os.environ | {"CLIPSTACK_RUN_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
@@ -43,7 +43,7 @@ def master(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def assignments(master: subprocess.Popen[str], count: int) -> dict[int, int]:
-    """The next `count` workers and their GPUs, as they are started."""
+    """Return the next `count` workers that start and their GPUs."""
     assert master.stdout
     found: dict[int, int] = {}
     deadline = time.monotonic() + 60

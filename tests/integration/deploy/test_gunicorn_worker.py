@@ -1,4 +1,4 @@
-"""A web worker that cannot start ends at once, also when gunicorn's master was killed and nobody reads what it says."""
+"""A web worker that cannot start exits at once, also if gunicorn's master was killed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_one_whose_master_was_killed_ends(tmp_path: Path) -> None:
+def test_worker_without_its_master_exits(tmp_path: Path) -> None:
     with started(tmp_path, orphaned=True) as master:
         assert master.stdout is not None
         try:
@@ -62,7 +62,7 @@ def test_one_whose_master_was_killed_ends(tmp_path: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def test_the_master_hears_why(tmp_path: Path) -> None:
+def test_master_logs_the_reason(tmp_path: Path) -> None:
     with started(tmp_path, orphaned=False) as master:
         try:
             said, _ = master.communicate(timeout=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""What deploy/Dockerfile copies into each image suffices for the programs that run there."""
+"""The images of deploy/Dockerfile hold every file that their programs need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAMS = ("container.entrypoint", "container.healthcheck", "doctor.__main__", 
 
 @pytest.fixture(params=["web", "triton"])
 def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The project's files in one of the images, as far as its own stage copies them."""
+    """The project's files that a stage of the Dockerfile copies into its image."""
     stages = re.split(r"^FROM ", (CHECKOUT / "deploy" / "Dockerfile").read_text(), flags=re.M)
     (stage,) = [stage for stage in stages if re.match(rf"\S+ AS {request.param}\n", stage)]
     for words in COPIED.findall(stage):
@@ -35,7 +35,7 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def run(image: Path, code: str) -> str:
-    """Output of Python code that sees only the image's files and the installed packages."""
+    """Run Python code that sees only the image's files and the installed packages; return its output."""
     environment = {"PYTHONPATH": f"{image}:{sysconfig.get_path('purelib')}", "CLIPSTACK_RUN_DIR": str(image / "run")}
     command = [sys.executable, "-S", "-B", "-c", code]
     done = subprocess.run(command, cwd=image, env=environment, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""What stands in the way of TLS is named before the start."""
+"""Problems of TLS settings are named before the start."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def why(cert: Path, key: Path) -> str:
     return str(refused.value)
 
 
-def test_a_good_pair_is_good_until_its_end(pair: Pair) -> None:
+def test_valid_pair_has_no_problem(pair: Pair) -> None:
     ends = tls.check(str(pair.cert), str(pair.key))
     assert 1 < (ends - time.time()) / 86_400 <= 2
     assert "expires in 2 days" in str(tls.expiry_warning(str(pair.cert), str(pair.key)))
 
 
-def test_one_that_lasts_needs_no_word(tmp_path: Path) -> None:
+def test_long_lasting_certificate_has_no_warning(tmp_path: Path) -> None:
     assert tls.expiry_warning(*map(str, made(tmp_path / "long", days=90))) is None
 
 
-def test_one_that_has_ended(tmp_path: Path) -> None:
+def test_expired_certificate(tmp_path: Path) -> None:
     assert "expired" in why(*made(tmp_path / "old", days=-1))
 
 
@@ -65,7 +65,7 @@ def test_both_settings_or_neither() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "asks", "told"),
+    ("settings", "requires_keys", "summary"),
     [
         ({}, False, "only this machine"),
         ({"host": "::1"}, False, "only this machine"),
@@ -80,8 +80,8 @@ def test_both_settings_or_neither() -> None:
     ],
     ids=str,
 )
-def test_who_can_come_in_is_decided_and_told(tmp_path: Path, settings: dict[str, str], asks: bool, told: str) -> None:
+def test_access_is_summarised(tmp_path: Path, settings: dict[str, str], requires_keys: bool, summary: str) -> None:
     whole = {"run_dir": str(tmp_path), **settings}
-    found = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in whole.items()})
-    assert found.asks_for_keys is asks
-    assert told in "\n".join(access_summary(found))
+    parsed = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in whole.items()})
+    assert parsed.asks_for_keys is requires_keys
+    assert summary in "\n".join(access_summary(parsed))

@@ -21,7 +21,7 @@ PROGRAMS = {
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the service's packages alone, as an installation without -e would have them."""
+    """A folder with only the service's packages, like an installation without -e."""
     folder = tmp_path_factory.mktemp("packages")
     for name in ("app", "deploy", "triton_repo"):
         shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "[0-9]*"))

@@ -18,7 +18,7 @@ from tests.support.certificates import made
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """As far as the preflight can see, everything is set up here."""
+    """A checkout in which the preflight finds no problem."""
     server = tmp_path / ".runtime" / "triton" / "bin" / "tritonserver"
     server.parent.mkdir(parents=True)
     server.touch(mode=0o755)
@@ -39,7 +39,7 @@ def settings(checkout: Path, **changed: str) -> Settings:
     return Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in values.items()})
 
 
-def test_nothing_stands_in_the_way(checkout):
+def test_complete_checkout_has_no_problem(checkout):
     assert stack_problems(settings(checkout), checkout) == []
 
 
@@ -69,8 +69,8 @@ def test_decoding_on_a_gpu_needs_one(checkout):
         assert stack_problems(settings(checkout, decoder_device="cuda"), checkout) == []
 
 
-@pytest.mark.parametrize(("sandbox", "told"), [("required", True), ("best", False), ("off", False)])
-def test_missing_required_layer_is_named_before_the_start(sandbox, told):
+@pytest.mark.parametrize(("sandbox", "refused"), [("required", True), ("best", False), ("off", False)])
+def test_missing_required_layer_is_named_before_the_start(sandbox, refused):
     # As on a kernel without Landlock
     script = (
         "from app.sandbox.seccomp import block; from app.settings import Settings;"
@@ -87,9 +87,9 @@ def test_missing_required_layer_is_named_before_the_start(sandbox, told):
         timeout=60,
         check=True,
     )
-    said = "CLIPSTACK_SANDBOX is required, but .*'s decoders cannot have every layer: files: Landlock is not known"
-    assert bool(re.match(said, done.stdout)) == told
-    assert bool(done.stdout.strip()) == told
+    message = "CLIPSTACK_SANDBOX is required, but .*'s decoders cannot have every layer: files: Landlock is not known"
+    assert bool(re.match(message, done.stdout)) == refused
+    assert bool(done.stdout.strip()) == refused
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8001", "127.0.0.1:8001"])
@@ -100,7 +100,7 @@ def test_a_local_triton_on_tcp_is_refused(checkout, address):
 
 
 @pytest.mark.parametrize(("content", "complaint"), [(None, "No such file"), ("", "it is empty"), ("0" * 64, "")])
-def test_key_file_that_was_named_must_hold_key(checkout, content, complaint):
+def test_configured_key_file_must_hold_a_key(checkout, content, complaint):
     file = checkout / "key"
     if content is not None:
         file.write_text(content)
@@ -136,7 +136,7 @@ def test_depth_limit_of_the_run_folder(checkout, room):
     assert [("CLIPSTACK_RUN_DIR" in problem.fix) for problem in found] == [True] * (1 - room)
 
 
-def test_a_server_that_is_not_unpacked_is_named(checkout):
+def test_missing_triton_is_named(checkout):
     (checkout / ".runtime/triton/bin/tritonserver").unlink()
 
     assert "make setup" in stack_problems(settings(checkout), checkout)[0].fix
@@ -154,7 +154,7 @@ def test_shared_memory_that_cannot_suffice_is_refused(checkout):
     assert "/dev/shm" in stack_problems(huge, checkout)[0].message
 
 
-def test_memory_of_processes_that_are_gone_does_not_count(checkout):
+def test_memory_of_dead_processes_does_not_count(checkout):
     abandoned = SHM / f"{PREFIX}-1-{secrets.token_hex(8)}"
     abandoned.write_bytes(bytes(4096))
 
@@ -171,8 +171,8 @@ def test_free_ports_are_different_and_free():
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "loopback"),
     [("127.0.0.1", True), ("[::1]", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("triton", False)],
 )
-def test_loopback_is_this_machine_alone(host, told):
-    assert on_loopback(host) == told
+def test_loopback_is_this_machine_alone(host, loopback):
+    assert on_loopback(host) == loopback

@@ -1,4 +1,4 @@
-"""The rules and the dashboard are valid by Prometheus' own judgement, and each rule is tried."""
+"""promtool accepts the rules and the dashboard's queries, and each rule fires when it should."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MONITORING = Path(__file__).resolve().parents[3] / "deploy" / "monitoring"
 RULES, RULES_TEST = (MONITORING / "rules.yml").read_text(), (MONITORING / "rules_test.yml").read_text()
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 ALERTS = re.findall(r"- alert: (\w+)", RULES)
-# What somebody may be shown: Grafana's own variables as values that PromQL knows
+# Grafana's variables, as values of PromQL
 VARIABLES = {"$__rate_interval": "5m", "$instance": ".*"}
 
 
@@ -27,14 +27,14 @@ def promtool(*words: str) -> str:
 
 
 def expressions() -> list[str]:
-    """What the dashboard's panels ask."""
+    """Return the queries of the dashboard's panels."""
     found = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
     for variable, value in VARIABLES.items():
         found = [expression.replace(variable, value) for expression in found]
     return found
 
 
-def test_prometheus_takes_the_configuration_and_the_rules() -> None:
+def test_prometheus_accepts_configuration_and_rules() -> None:
     assert "1 rule files found" in promtool("check", "config", "prometheus.yml")
     assert f"{len(ALERTS)} rules found" in promtool("check", "rules", "rules.yml")
 
@@ -52,7 +52,7 @@ def test_rule_tests_detect_a_silent_rule(tmp_path: Path) -> None:
         promtool("test", "rules", str(tmp_path / "rules_test.yml"))
 
 
-def test_prometheus_takes_what_the_dashboard_asks(tmp_path: Path) -> None:
+def test_prometheus_accepts_the_dashboard_queries(tmp_path: Path) -> None:
     records = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(expressions())]
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": records}]}))
     assert f"{len(records)} rules found" in promtool("check", "rules", str(tmp_path / "rules.yml"))

@@ -1,4 +1,4 @@
-"""At a reload old web workers answer until new ones do, however long those take: the real gunicorn with our hooks."""
+"""Reload of the real gunicorn with our hooks: old web workers answer until new ones do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def master(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def answer_s(place: Path) -> float:
-    """Seconds until the application has answered."""
+    """Return the seconds until the application answers."""
     begin = time.monotonic()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
@@ -57,7 +57,7 @@ def answer_s(place: Path) -> float:
     return time.monotonic() - begin
 
 
-def test_no_request_waits_for_new_worker_to_begin(master: subprocess.Popen[bytes], tmp_path: Path) -> None:
+def test_no_request_waits_for_new_workers_to_start(master: subprocess.Popen[bytes], tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not (tmp_path / "socket").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What docs/supply.md says of others' software is what is installed, and nobody's licence is a surprise."""
+"""docs/supply.md lists the installed software, and every licence is an expected one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TODAY = date(2026, 11, 21)
 WAIVED = Waiver("PYSEC-1", "flask", "no cookie is used", date(2026, 12, 1))
 
 
-def test_the_page_tells_the_versions_that_are_installed() -> None:
+def test_page_has_the_installed_versions() -> None:
     result = dict(re.findall(r"^\| ([^|]+) \| (?:web|triton) \| ([^|]+) \|$", page.PAGE.read_text(), re.MULTILINE))
     here = parts.versions()
     assert result.keys() == here.keys(), "run `make supply`"
-    if "+deb12u" in here["nginx of Debian"]:  # any update of Debian's that is not older will do
+    if "+deb12u" in here["nginx of Debian"]:  # a newer update of Debian is fine
         assert _update(here["nginx of Debian"]) >= 10, "apt-get install --only-upgrade nginx-light"
     del result["nginx of Debian"], here["nginx of Debian"]
     assert result == here, "run `make supply`, and look at the known faults again"
@@ -51,11 +51,11 @@ def test_every_licence_is_known_and_expected() -> None:
 
 
 def _joined(expression: str) -> set[str]:
-    """The licences that an SPDX expression joins by AND or OR."""
+    """Return the licences that an SPDX expression joins by AND or OR."""
     return {part.strip("() ") for part in expression.replace(" OR ", " AND ").split(" AND ")}
 
 
-def test_licence_that_nobody_has_thought_about_is_unexpected() -> None:
+def test_unlisted_licence_is_unexpected() -> None:
     assert not _joined("MIT OR AGPL-3.0-only") <= licences.read_table()[0]
     assert licences.licence_of("no-such-package", {}) == licences.UNKNOWN
 
@@ -79,7 +79,7 @@ def test_every_lock_is_read_whole() -> None:
         assert len(pins(lock)) == len(entries)
 
 
-def test_packages_that_nobody_answered_for_are_not_checked() -> None:
+def test_packages_without_an_answer_are_not_checked() -> None:
     said = '{"dependencies": [{"name": "flask", "version": "3", "vulns": []}, {"name": "av", "skip_reason": "gone"}]}'
     found = parse(said, "", ["flask", "av", "numpy"])
     assert found == Audit(unchecked={"av": "gone", "numpy": "pip-audit did not report it"}, checked=1)
@@ -87,7 +87,7 @@ def test_packages_that_nobody_answered_for_are_not_checked() -> None:
     assert status == NOT_CHECKED and "not checked: 2 of 3" in lines[0]
 
 
-def test_service_that_cannot_be_reached_is_no_pass() -> None:
+def test_unreachable_advisory_service_does_not_pass() -> None:
     status, lines = verdict(parse("", "ConnectionError: no route\n", ["flask"]), [], TODAY)
     assert (status, lines[1]) == (NOT_CHECKED, "ConnectionError: no route")
 
@@ -102,7 +102,7 @@ def test_service_that_cannot_be_reached_is_no_pass() -> None:
     ],
     ids=["known to nobody", "excused", "excused until lately", "another one excused"],
 )
-def test_a_fault_fails_unless_it_is_excused_today(known: list[Waiver], status: int, said: str) -> None:
+def test_vulnerability_fails_without_a_valid_exception(known: list[Waiver], status: int, said: str) -> None:
     found = Audit(vulnerabilities={"flask": ["PYSEC-1"]}, checked=1)
     assert verdict(found, known, TODAY)[0] == status
     assert said in verdict(found, known, TODAY)[1]

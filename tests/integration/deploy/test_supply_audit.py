@@ -1,4 +1,4 @@
-"""The advisory service, asked for real: skipped, with its reason, where it does not answer."""
+"""Query of the real advisory service; skipped with the reason if it does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that live on keep nothing of what they freed: what glibc holds for them is no part of a worker's memory."""
+"""Freed memory is not kept by glibc's caches of living threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from deploy.stack.launch import MALLOC_LIMITS
 
-THREADS, SIZES, PIECES = 32, range(24, 1032, 16), 7  # what glibc's malloc lets a thread keep, unless it is told
+THREADS, SIZES, PIECES = 32, range(24, 1032, 16), 7  # what glibc's malloc caches per thread by default
 EVERYTHING = THREADS * PIECES * sum(SIZES)  # bytes
 IN_USE = 7  # the place of uordblks among the ten numbers of struct mallinfo2
 
@@ -22,12 +22,12 @@ libc = ctypes.CDLL("libc.so.6")
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 
 
-class Told(ctypes.Structure):
+class MallocInfo(ctypes.Structure):
     _fields_ = [("numbers", ctypes.c_size_t * 10)]
 
 
 def in_use():
-    libc.mallinfo2.restype = Told
+    libc.mallinfo2.restype = MallocInfo
     return libc.mallinfo2().numbers[{IN_USE}]
 
 
@@ -52,7 +52,7 @@ ends.set()
 
 
 def kept(environment: dict[str, str]) -> int:
-    """Bytes that are in use when threads have freed all they had."""
+    """Return the bytes in use after threads have freed all of theirs."""
     clean = {name: value for name, value in os.environ.items() if name not in MALLOC_LIMITS}
     command = [sys.executable, "-c", PROGRAM]
     return int(subprocess.run(command, env=clean | environment, check=True, capture_output=True, timeout=30).stdout)

@@ -13,7 +13,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask on beh
 
 @pytest.fixture
 def open_folder():
-    """A folder that every user can enter; tmp_path is for this one alone."""
+    """A folder that every user can enter; tmp_path is private."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -66,5 +66,5 @@ def test_a_user_that_does_not_exist_is_refused():
         choose("nobody-of-that-name", [])
 
 
-def test_the_current_user_is_who_we_are():
+def test_current_user_is_that_of_this_process():
     assert User.current().name == pwd.getpwuid(os.geteuid()).pw_name

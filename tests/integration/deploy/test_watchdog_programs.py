@@ -1,4 +1,4 @@
-"""The watchdog starts again what Supervisor has given up."""
+"""The watchdog restarts programs that Supervisor has given up."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_fatal_program_is_restarted_and_stopped_one_is_not(tmp_path: Path) -> No
         watchdog.check()
         until(lambda: supervisor.programs()["weak"].state == "FATAL", 10)
         (tmp_path / "cured").touch()
-        watchdog.check()  # too soon: it waits longer each time
+        watchdog.check()  # too soon: the backoff grows each time
         assert supervisor.programs()["weak"].state == "FATAL"
 
         def healed() -> bool:

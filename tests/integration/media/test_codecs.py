@@ -1,4 +1,4 @@
-"""No decoder runs that is not on our lists, whichever stream of a file asks for it."""
+"""Only listed decoders run, for every stream of a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def whole(path: Path) -> Source:
 
 
 def with_second_stream(path: Path, codec: str, pixels: str, first: str = "mjpeg") -> Path:
-    """Motion JPEG first, which is decord's to read; a stream of another codec after it."""
+    """Write a film with a Motion JPEG stream, which decord reads, and a stream of another codec."""
     with av.open(str(path), "w") as output:
         streams = [output.add_stream(first, rate=10), output.add_stream(codec, rate=10)]
         for stream, kind in zip(streams, ("yuvj420p" if first == "mjpeg" else "yuv420p", pixels), strict=True):
@@ -65,7 +65,7 @@ def test_h264_is_read_where_frames_can_be_left_out(tmp_path: Path) -> None:
     assert isinstance(open_reader(source, probe(source, LIMITS), "mov", (224, 224)), PacketReader)
 
 
-def test_every_listed_codec_is_one_that_ffmpeg_knows() -> None:
+def test_ffmpeg_knows_every_listed_codec() -> None:
     known = {av.Codec(name, "r").canonical_name for name in av.codecs_available if _decodes(name)}
     assert known >= VIDEO_CODECS | SOUND_CODECS
 

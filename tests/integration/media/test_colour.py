@@ -87,7 +87,7 @@ FORMATS = {
 
 
 def read(path, reader=None, resize=120):
-    """The media, and the second frame by `open_reader` or by another reader."""
+    """Return the media, and the second frame by `open_reader` or by another reader."""
     source = whole(path)
     media, demuxer = decode.probe(source, LIMITS), recognise(source.read(HEAD_BYTES)).name
     size = scaled_size(media.width, media.height, resize)
@@ -177,7 +177,7 @@ def test_grey_has_its_range(tmp_path, encoder, pixels, colours):
 
 
 def frame(planes, pixels, **tags):
-    """A frame of one colour, whose planes hold these numbers; 8 bit."""
+    """Return a frame of one colour, whose planes hold these 8-bit numbers."""
     made = av.VideoFrame(64, 64, pixels)
     for plane, number in zip(made.planes, planes, strict=True):
         plane.update(bytes([number]) * plane.buffer_size)
@@ -202,7 +202,7 @@ def test_an_unknown_matrix_counts_as_none(space):
     ("width", "height", "gamut", "right"),
     [(640, 480, 2, 5), (720, 576, 2, 5), (1280, 534, 2, 1), (960, 720, 2, 1), (406, 720, 2, 1), (640, 480, 9, 9)],
 )
-def test_matrix_of_untagged_video_goes_by_its_size(width, height, gamut, right):
+def test_matrix_of_untagged_video_depends_on_its_size(width, height, gamut, right):
     untagged = av.VideoFrame(width, height, "yuv420p")
     untagged.color_primaries = gamut
     assert matrix(untagged) == right

@@ -1,4 +1,4 @@
-"""Videos of every container give their facts and the frames of the requested times."""
+"""Videos of every container: their properties, and the frames at the requested times."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ NO_CUTS = {"x264-params": "scenecut=0"}
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3"}
 
 
-# Suffix and what write_video is told; every one of them once gave wrong frames through one library or the other.
+# Suffix and options of write_video; each of them once gave wrong frames with one of the libraries
 FILMS = {
     "mp4": {},
     "mp4 open gop": {"options": OPEN_GOP},
@@ -80,7 +80,7 @@ def test_every_container_gives_facts_and_wanted_frames(tmp_path, region, name):
     media = decode.probe(whole(path), LIMITS)
     assert (media.kind, media.width, media.height, media.rotation) == ("video", 160, 120, 0)
     assert (media.container, media.codec) == (CALLED.get(suffix, suffix), CODECS.get(codec, codec))
-    # An MPEG programme stream tells no duration: FFmpeg estimates it. GIF counts in hundredths of a second.
+    # An MPEG programme stream has no duration: FFmpeg estimates it. GIF counts in hundredths of a second.
     assert media.duration_s == pytest.approx(SECONDS, abs=0.3 if suffix == "mpg" else 0.04)
     assert media.fps == pytest.approx(30, rel=0.12)
     assert media.frames in (COUNT, None)
@@ -122,7 +122,7 @@ def test_edit_list_inside_a_gop_is_obeyed(tmp_path, region):
     assert decoded.total == 80
 
 
-def test_equal_timestamps_are_no_obstacle(tmp_path, region):
+def test_equal_timestamps_are_decoded(tmp_path, region):
     pts = [33 * (i // 2) for i in range(20)]
     path = write_video(tmp_path / "film.mkv", map(numbered, range(20)), pts=pts, options={"bf": "0"})
     _, numbers = decoded_numbers(path, region, [0.0, 0.033, 0.3])
@@ -160,7 +160,7 @@ def test_a_rotated_video_comes_out_upright(tmp_path, region, rotation, edited):
     assert [read_corners(frame) for frame in region.clips(request)[0]] == ["rgbw", "rgbw"]
 
 
-def test_part_of_multipart_body_is_decoded_where_it_lies(tmp_path, region):
+def test_part_of_a_multipart_body_is_decoded_in_place(tmp_path, region):
     film = write_video(tmp_path / "film.mp4", map(numbered, range(30))).read_bytes()
     body = tmp_path / "a body, with: odd name"
     body.write_bytes(b"#EXTM3U\n" * 99 + film + b"--boundary--\r\n")
@@ -170,7 +170,7 @@ def test_part_of_multipart_body_is_decoded_where_it_lies(tmp_path, region):
     assert [read_number(frame) for frame in region.clips(request)[0]] == [0, 15]
 
 
-def test_nothing_beside_the_clips_is_written(tmp_path, region):
+def test_only_the_clips_are_written(tmp_path, region):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(30)))
     request = region.request([0.0, 0.1], [0.2, 0.3])
     decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)
@@ -181,7 +181,7 @@ def test_nothing_beside_the_clips_is_written(tmp_path, region):
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_clip_outside_region_is_callers_fault(tmp_path, region, where):
+def test_clip_outside_the_region_is_a_value_error(tmp_path, region, where):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(30)))
     size = region.path.stat().st_size
     request = region.request([0.0])
@@ -224,7 +224,7 @@ def test_real_rotated_clips_come_out_upright(real_videos, region, turn):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
-def test_a_title_in_another_encoding_is_no_obstacle(tmp_path, suffix):
+def test_title_in_another_encoding_is_ignored(tmp_path, suffix):
     path = tmp_path / f"film.{suffix}"
     with av.open(path, "w") as container:
         container.metadata["title"] = "TITLE"
@@ -249,7 +249,7 @@ def test_a_title_in_another_encoding_is_no_obstacle(tmp_path, suffix):
 )
 def test_clip_that_may_move_begins_at_key_frame(tmp_path, region, name, made):
     path = write_video(tmp_path / name, map(numbered, range(COUNT)), **made)
-    # 100 frames at 30: two clips of 6 frames' span lie in rooms of 47, from 23 and 70 on
+    # 100 frames at 30 fps: two clips of 6 frames may move within 47 frames each, and start at 23 and 70
     clips = EvenClips(2, 5 / 30, 2, max_shift_s=60)
     request = replace(region.request([0.0, 0.0], [0.0, 0.0]), clips=clips)
     decoded = decode.decode(whole(path), decode.probe(whole(path), LIMITS), request)

@@ -1,6 +1,6 @@
-"""DeviceReader is a Reader as the others are: the same frames, upright, in colours as near as its filter allows.
+"""DeviceReader gives the frames of the other readers: upright, with colours as close as its filter allows.
 
-Here its device is the CPU: what a GPU adds to it is NVDEC in the place of FFmpeg's software, and torch's kernels there
+Its device is the CPU here. A GPU adds NVDEC in place of FFmpeg's software decoder, and torch's kernels
 (test_gpu_decoding.py, on a machine that has one).
 """
 
@@ -168,7 +168,7 @@ def test_colours_are_those_of_the_cpu(tmp_path: Path, name: str) -> None:
     assert np.abs(centres(there) - centres(ours)).max() <= 4
 
 
-def test_complex_conversions_are_left_to_the_cpu(tmp_path: Path) -> None:
+def test_complex_conversions_use_the_cpu_reader(tmp_path: Path) -> None:
     pq = Coding("libx264", "yuv420p10le", BT2020, LIMITED, transfer=16, gamut=BT2020)
     film = write_video(tmp_path / "whole.mp4", [texture(320, 240)] * 3)
     for path in (
@@ -180,7 +180,7 @@ def test_complex_conversions_are_left_to_the_cpu(tmp_path: Path) -> None:
             both(path, 96)
 
 
-def test_fields_that_begin_later_are_left_to_cpu(tmp_path: Path) -> None:
+def test_late_interlaced_frames_use_the_cpu_reader(tmp_path: Path) -> None:
     path, _ = interlaced(tmp_path, "ffv1 mkv", progressive=6)
     there = both(path, 96)[1]
     with pytest.raises(NotOnDevice):

@@ -1,4 +1,4 @@
-"""Every clip and every window shows the very frames that its answer names, in all containers and codecs."""
+"""Every clip and window holds exactly the frames that the answer names, in all containers and codecs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def xvid(path: Path) -> None:
 
 
 def joined(**made: Any) -> Callable[[Path], None]:
-    """A film in two halves, each with timestamps of its own, one after the other."""
+    """Write a film in two halves, each with its own timestamps."""
 
     def make(path: Path) -> None:
         halves = [
@@ -79,7 +79,7 @@ def joined(**made: Any) -> Callable[[Path], None]:
 
 
 def restarted(path: Path) -> None:
-    """An FLV whose sender came back: timestamps begin again from 0, without a second header."""
+    """Write an FLV of a restarted sender: timestamps start again at 0, without a second header."""
     first, second = (
         write_video(path.with_name(f"{half.start}.flv"), map(numbered, half), FPS, **H264)
         for half in (range(50), range(50, COUNT))
@@ -88,19 +88,19 @@ def restarted(path: Path) -> None:
 
 
 def odd_ends(path: Path) -> None:
-    """A broadcast that starts inside a packet, with other bytes after it."""
+    """Write a broadcast that starts inside a packet, with other bytes after its end."""
     write_video(path, map(numbered, range(COUNT)), FPS, **H264)
     path.write_bytes(b"\x01" * 100 + path.read_bytes() + b"\x01" * 5000)
 
 
 def leaping(path: Path) -> None:
-    """Half of the frames an hour later, as the encoder got them."""
+    """Write a film whose second half is an hour later."""
     pts = [1000 * number // FPS + 3_600_000 * (number >= 45) for number in range(COUNT)]
     write_video(path, map(numbered, range(COUNT)), FPS, pts=pts, **H264)
 
 
 def wrapping(path: Path) -> None:
-    """Timestamps of 33 bits that begin again from 0 after a second and a half."""
+    """Write a film whose timestamps of 33 bits wrap around after a second and a half."""
     first = 1000 * (1 << 33) // 90_000 - 1500 - 1400  # the muxer adds 1.4 s
     pts = [first + 1000 * number // FPS for number in range(COUNT)]
     write_video(path, map(numbered, range(COUNT)), FPS, pts=pts, **H264)

@@ -30,7 +30,7 @@ def test_two_fields_are_one_frame(tmp_path, suffix, apart):
     assert reader.timing.end_s == pytest.approx(0.4, abs=0.021)
     assert reader.missing == 0
     greys = [float(np.asarray(frame).mean()) for frame in reader.read([1, 4, 9])]
-    # A flat frame has nothing to go by between its fields but their own lines
+    # In a flat frame only their lines distinguish its fields
     assert greys == pytest.approx([50, 80, 130], abs=8)
 
 

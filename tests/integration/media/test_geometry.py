@@ -26,7 +26,7 @@ def first_frame(path, demuxer="mov", resize=64, number=0):
 
 
 def stored(picture, rotation, mirrored):
-    """The frame that `upright` makes into `picture`."""
+    """Return the frame that `upright` turns into `picture`."""
     flipped = picture[:, ::-1] if mirrored else picture
     return np.ascontiguousarray(np.rot90(flipped, rotation // 90))
 

@@ -85,7 +85,7 @@ def leave_for_another_namespace() -> None:
 
 @dataclass
 class Place:
-    """A worker's slots, and a decoder that knows of them."""
+    """A worker's slots, and a decoder that writes into them."""
 
     pool: CudaSlotPool
     runtime: Any
@@ -96,7 +96,7 @@ class Place:
         return ClipRequest(rows, SIZE, SIZE, offsets, str(self.pool.path), on_gpu)
 
     def clip(self, offset: int, frames: int = len(TIMES)) -> NDArray[np.uint8]:
-        """What lies on the GPU in the slot at `offset`."""
+        """Return the clip on the GPU in the slot at `offset`."""
         assert self.pool.device._address is not None
         data = read_back(self.runtime, self.pool.device._address + offset, frames * SIZE * SIZE * 3)
         return np.frombuffer(data, np.uint8).reshape(frames, SIZE, SIZE, 3)
@@ -142,7 +142,7 @@ def test_wanted_frames_are_on_gpu_only(place: Place, film: Source) -> None:
     assert not place.pool.view(0, (SLOTS * SLOT,)).any()
 
 
-def test_same_facts_are_told_as_on_cpu(place: Place, film: Source) -> None:
+def test_properties_equal_those_of_the_cpu(place: Place, film: Source) -> None:
     late = tuple(time + 0.5 for time in TIMES)
     there, here = (place.decode(film, place.request(TIMES, late, on_gpu=on_gpu)) for on_gpu in (True, False))
     assert there.on_gpu and not here.on_gpu
@@ -151,7 +151,7 @@ def test_same_facts_are_told_as_on_cpu(place: Place, film: Source) -> None:
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_a_rotated_video_lies_there_upright(place: Place, tmp_path: Path, rotation: int) -> None:
+def test_rotated_video_is_upright_on_the_gpu(place: Place, tmp_path: Path, rotation: int) -> None:
     lying = np.ascontiguousarray(np.rot90(corners(120, 160) if rotation % 180 else corners(160, 120), rotation // 90))
     film = whole(write_video(tmp_path / "film.mov", [lying] * 20, rotation=rotation))
     assert place.decode(film, place.request((0.0, 0.2))).on_gpu
@@ -162,17 +162,17 @@ def test_gpu_clip_is_copied_to_host_on_demand(place: Place, film: Source) -> Non
     place.decode(film, place.request(TIMES))
     place.pool.device.mark_written(0, on_gpu=True)
     count = place.clip(0).nbytes
-    asyncio.run(place.pool.device.upload(0, count))  # nothing: else the host's zeros would lie there now
+    asyncio.run(place.pool.device.upload(0, count))  # uploads nothing: else the GPU would hold the host's zeros
     asyncio.run(place.pool.device.download(0, count))
     assert [read_number(frame) for frame in place.pool.view(0, (len(TIMES), SIZE, SIZE, 3))] == [0, 5, 11, 20]
 
 
-def test_who_does_not_ask_for_gpu_has_host(place: Place, film: Source) -> None:
+def test_host_memory_is_used_by_default(place: Place, film: Source) -> None:
     assert not place.decode(film, place.request(TIMES, on_gpu=False)).on_gpu
     assert [read_number(frame) for frame in place.pool.view(0, (len(TIMES), SIZE, SIZE, 3))] == [0, 5, 11, 20]
 
 
-def test_a_picture_is_for_the_cpu(place: Place, tmp_path: Path) -> None:
+def test_pictures_are_decoded_on_the_cpu(place: Place, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(corners()).save(tmp_path / "picture.png")
@@ -180,7 +180,7 @@ def test_a_picture_is_for_the_cpu(place: Place, tmp_path: Path) -> None:
     assert read_corners(place.pool.view(0, (SIZE, SIZE, 3))) == "rgbw"
 
 
-def test_a_damaged_file_is_judged_by_the_cpu(place: Place, film: Source, tmp_path: Path) -> None:
+def test_damaged_file_is_decoded_again_on_the_cpu(place: Place, film: Source, tmp_path: Path) -> None:
     data = bytearray(Path(film.path).read_bytes())
     start = data.index(b"mdat") + 4
     (tmp_path / "bad.mp4").write_bytes(data[:start] + bytes(len(data) - start))
@@ -200,13 +200,13 @@ async def _probed(source: Source) -> Any:
     return probe(source, LIMITS)
 
 
-def test_clip_outside_slots_is_caller_s_fault(place: Place, film: Source) -> None:
+def test_clip_outside_the_slots_is_a_value_error(place: Place, film: Source) -> None:
     request = replace(place.request(TIMES), offsets=(place.pool.device.region_bytes - 10,))
     with pytest.raises(ValueError, match="outside the region"):
         place.decode(film, request)
 
 
-def test_decoder_that_has_gpu_is_confined_all_same(place: Place, film: Source) -> None:
+def test_gpu_decoder_is_sandboxed(place: Place, film: Source) -> None:
     async def use(decoder: Decoder) -> tuple[int, int]:
         await decoder.decode(DecodeTask(film, place.request(TIMES)))
         for pid in descendants(os.getpid()):
@@ -247,7 +247,7 @@ def test_driver_threads_are_confined_too(place: Place, action: Callable[[], None
     assert refused == "EPERM"
 
 
-def test_decoder_that_has_gpu_cannot_have_every_layer(place: Place) -> None:
+def test_gpu_decoder_cannot_have_every_layer(place: Place) -> None:
     with pytest.raises(SandboxError, match=f"lack these sandbox layers: files: {ON_GPU}"):
         place.run(_probed, mode="required")
 

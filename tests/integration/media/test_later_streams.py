@@ -1,4 +1,4 @@
-"""Streams that begin in the middle of a file."""
+"""Streams that start in the middle of a file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_ts(path: Path, frames: int, *, sound: bool) -> None:
         output.mux(video.encode())
 
 
-def test_video_goes_on_when_sound_begins_later(tmp_path: Path) -> None:
+def test_video_continues_when_sound_starts_later(tmp_path: Path) -> None:
     write_ts(tmp_path / "silent.ts", 80, sound=False)
     write_ts(tmp_path / "sound.ts", 10, sound=True)
     joined = tmp_path / "joined.ts"

@@ -36,7 +36,7 @@ class EveryPacket(PacketReader):
 
 
 class Counted(PacketReader):
-    """Counts the packets that reach the decoder."""
+    """Count the packets that reach the decoder."""
 
     count = 0
 

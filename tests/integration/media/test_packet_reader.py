@@ -1,4 +1,4 @@
-"""PacketReader decodes no more frames than it must, and the right ones."""
+"""PacketReader decodes only the frames that it needs, and the right ones."""
 
 import av
 import numpy as np
@@ -17,13 +17,13 @@ COUNT = 100
 
 
 class Counting(PacketReader):
-    """Counts the frames that came out of the decoder; `loses` one that is wanted as long as others are left out."""
+    """Count decoded frames; with `loses`, drop a wanted frame while others are skipped."""
 
     decoded = 0
     loses = -1
 
-    def _decode(self, *told):
-        for frame in super()._decode(*told):
+    def _decode(self, *arguments):
+        for frame in super()._decode(*arguments):
             self.decoded += 1
             if not (self._skips and self._frame_number(frame.pts) == self.loses):
                 yield frame
@@ -34,7 +34,7 @@ WITH_B_FRAMES = {"options": {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none:
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_frames_that_nothing_refers_to_are_left_out(tmp_path, suffix, threads):
+def test_unreferenced_frames_are_skipped(tmp_path, suffix, threads):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), **WITH_B_FRAMES)
     reader = Counting(
         whole(path),
@@ -61,14 +61,14 @@ def test_two_threads_give_the_same_frames(tmp_path, suffix):
 
 
 class Unseekable:
-    """As FFmpeg answers for a file whose index is damaged."""
+    """A file that cannot be sought, as FFmpeg reports for a damaged index."""
 
     def seek(self, *_told, **_also):
         raise av.error.PermissionError(1, "Operation not permitted")
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_file_that_cannot_be_sought_is_opened_anew(tmp_path, suffix):
+def test_unseekable_file_is_reopened(tmp_path, suffix):
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), gop=20)
     media = decode.probe(whole(path), LIMITS)
     reader = PacketReader(whole(path), "mov" if suffix == "mp4" else "matroska", media, (160, 120))

@@ -110,7 +110,7 @@ def test_file_that_is_two_formats_at_once_is_refused(tmp_path):
     ],
     ids=["pixels", "frames", "seconds"],
 )
-def test_limits_hold(tmp_path, limits, says):
+def test_size_and_length_limits(tmp_path, limits, says):
     path = write_video(tmp_path / "film.mp4", map(numbered, range(30)))
     with pytest.raises(LimitExceeded, match=says):
         decode.probe(whole(path), limits)

@@ -29,7 +29,7 @@ FILMS = {
 
 
 def disc(number):
-    """A red disc that moves right, on nothing; what is hidden is green."""
+    """Return frames of a red disc that moves right on a transparent background, whose hidden colour is green."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     inside = (x - 50 - 10 * number) ** 2 + (y - 60) ** 2 < 30**2
     rgba = np.empty((HEIGHT, WIDTH, 4), np.uint8)
@@ -58,18 +58,18 @@ def seen(path, numbers):
 
 
 @pytest.mark.parametrize("name", FILMS)
-def test_what_is_transparent_lies_on_white_paper(tmp_path, name):
+def test_transparent_pixels_are_white(tmp_path, name):
     path = write_film(tmp_path / f"film.{name.split()[-1]}", *FILMS[name])
     for number, frame in zip((0, 3), seen(path, [0, 3]), strict=True):
         assert np.abs(frame[60, 50 + 10 * number] - RED).max() <= 8
         assert np.abs(frame[10, 10] - WHITE).max() <= 4
         assert np.abs(frame[60, 145] - WHITE).max() <= 4
-        if "420" not in FILMS[name][1]:  # else the encoder itself has mixed the colours
+        if "420" not in FILMS[name][1]:  # 4:2:0 mixes the colours of neighbouring pixels
             assert (frame[..., 1] - frame[..., 0]).max() <= 4  # nothing of the hidden green bleeds in
 
 
 @pytest.mark.parametrize("disposal", [1, 2])
-def test_what_is_transparent_in_a_gif_is_white(tmp_path, disposal):
+def test_transparent_pixels_of_a_gif_are_white(tmp_path, disposal):
     frames = [Image.fromarray(disc(number)) for number in range(4)]
     frames[0].save(
         tmp_path / "film.gif", save_all=True, append_images=frames[1:], duration=100, loop=0, disposal=disposal

@@ -1,4 +1,4 @@
-"""A file that was cut off says so by its structure, wherever the cut is; bytes after its end are no cut."""
+"""Truncated files are detected by their structure; bytes after the end are no truncation."""
 
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,12 @@ def is_cut_off(path: Path) -> bool:
     return find_ending(source, recognise(source.read(HEAD_BYTES)).name).cut_off
 
 
-def test_whole_file_is_not_cut_off(film: Path) -> None:
+def test_whole_file_is_not_truncated(film: Path) -> None:
     assert not is_cut_off(film)
 
 
 @pytest.mark.parametrize("share", [0.35, 0.5, 0.7, 0.9, 0.97])
-def test_cut_shows(film: Path, tmp_path: Path, share: float) -> None:
+def test_truncation_is_detected(film: Path, tmp_path: Path, share: float) -> None:
     data = film.read_bytes()
     cut = tmp_path / film.name
     cut.write_bytes(data[: int(len(data) * share) // 188 * 188 + 90])
@@ -52,7 +52,7 @@ def test_cut_shows(film: Path, tmp_path: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize("stray", [b"\0" * 3000, b"\xff" * 100, b"some text\n" * 40], ids=["zeros", "ones", "text"])
-def test_bytes_after_the_end_are_no_cut(film: Path, tmp_path: Path, stray: bytes) -> None:
+def test_bytes_after_the_end_are_no_truncation(film: Path, tmp_path: Path, stray: bytes) -> None:
     if film.suffix == ".gif" and any(stray):
         pytest.skip("a GIF ends with its last byte")
     longer = tmp_path / film.name
@@ -60,7 +60,7 @@ def test_bytes_after_the_end_are_no_cut(film: Path, tmp_path: Path, stray: bytes
     assert not is_cut_off(longer)
 
 
-def test_part_of_a_body_ends_where_it_ends(film: Path, tmp_path: Path) -> None:
+def test_truncation_of_a_part_of_a_body(film: Path, tmp_path: Path) -> None:
     data = film.read_bytes()
     body = tmp_path / "body"
     body.write_bytes(b"--boundary\r\n" + data + b"\r\n--boundary--\r\n")

@@ -1,4 +1,4 @@
-"""What a model says of frames that were scaled on a device: the same as of those of the CPU's readers."""
+"""Scores of frames that were scaled on a device equal those of the CPU's readers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
 MODEL = CHECKOUT / "triton_repo" / "models" / "camera_motion" / "1"
 FRAMES, STRIDE, FPS, SIZE = 8, 4, 30.0, 56
 CLIPS = 4  # of each film
-WAVERS = 0.1  # a best label that is ahead by less is one of two
+WAVERS = 0.1  # a lead of the best label below this is a tie
 
 
 @pytest.fixture(scope="module")

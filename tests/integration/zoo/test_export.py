@@ -1,4 +1,4 @@
-"""What the exported model folders hold, and that they answer as the networks do."""
+"""Exported model folders: their files, and scores equal to those of the networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from triton_repo.zoo.repository import builtin, engine_config
 
 
 class Branching(torch.nn.Linear):
-    """Decides by the batch's size, which an export for any size cannot follow."""
+    """A network that branches on the batch size, which an export cannot represent."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits = super().forward(x.mean(dim=(2, 3)))
@@ -79,7 +79,7 @@ def test_chosen_engine_survives_a_new_export(tmp_path: Path) -> None:
     engine_config.write(config, engine_config.with_engine(config.read_text(), "torch", "bf16"))
     export.write_model(TINY, "small", tmp_path)
     assert engine_config.engine_of(config.read_text()) == ("torch", "bf16")
-    assert (folder / "1" / "model.pt2").is_file(), "what it loads is made too"
+    assert (folder / "1" / "model.pt2").is_file(), "the engine's file is exported too"
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")

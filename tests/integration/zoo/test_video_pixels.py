@@ -1,4 +1,4 @@
-"""Videos are scaled and cropped as networks were trained: by torchvision's transform, which torch does here."""
+"""Videos are scaled and cropped like torchvision's transform, with which networks are trained."""
 
 from pathlib import Path
 
@@ -29,8 +29,8 @@ def region(tmp_path) -> Region:
 @pytest.mark.parametrize("size", [(640, 360), (340, 256), (360, 640), (120, 100)], ids=str)
 @pytest.mark.parametrize("codec", ["mjpeg", "libx264"], ids=["by decord", "by PyAV"])
 def test_resize_and_crop_agree_with_torchvision(tmp_path, region, size, codec):
-    told = {"pixels": "yuvj420p", "options": {"qmin": "1", "qmax": "2"}} if codec == "mjpeg" else {"options": CRF}
-    path = write_video(tmp_path / "film.mov", [texture(*size, seed=1)] * 3, codec=codec, **told)
+    options = {"pixels": "yuvj420p", "options": {"qmin": "1", "qmax": "2"}} if codec == "mjpeg" else {"options": CRF}
+    path = write_video(tmp_path / "film.mov", [texture(*size, seed=1)] * 3, codec=codec, **options)
     agrees_with_torchvision(path, region, resize=96, crop=80)
 
 
@@ -52,7 +52,7 @@ def agrees_with_torchvision(path: Path, region: Region, resize: int, crop: int) 
 
 
 def reference(frame, resize: int, crop: int):
-    """torchvision's transform: short side to `resize`, antialiased bilinear, then the centre."""
+    """Apply torchvision's transform: short side to `resize`, antialiased bilinear, then the centre."""
     height, width, _ = frame.shape
     size = (resize, resize * width // height) if height <= width else (resize * height // width, resize)
     pixels = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float()

@@ -1,4 +1,4 @@
-"""X3D against the package whose checkpoints it loads."""
+"""X3D compared with the package whose checkpoints it loads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def published() -> ModuleType:
 
 
 def reference(published: ModuleType, variant: str) -> nn.Module:
-    """The package's network with the clip's size made small: its head averages over that whole clip."""
+    """Return the package's network for small clips; its head averages over the whole clip."""
     network: nn.Module = published.create_x3d(
         input_clip_length=FRAMES,
         input_crop_size=SIZE,

@@ -28,7 +28,7 @@ from app.timeline.windows import Grid
 from tests.support.doctor import file_system
 from tests.support.redis_server import running_redis
 
-ASKED = JobSpec("", "", "film.mp4", 10, "m", None, None, 0.5, 5)
+SPEC = JobSpec("", "", "film.mp4", 10, "m", None, None, 0.5, 5)
 MODEL = Model("m", "1", "video", 2, 1, 30.0, 8, 8, "x", ("a",))
 MEDIA = Media("video", "mp4", "h264", 8, 8, 0, 100.0, 30.0, 3000)
 GRID = Grid(2, 1.0, 1.0)
@@ -45,7 +45,7 @@ def disk() -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no block; the file that takes them is removed to make room again."""
+    """Fill the disk; removing the file makes room again."""
     path = disk / "filling"
     with path.open("ab", buffering=0) as file:
         try:
@@ -57,7 +57,7 @@ def fill(disk: Path) -> Path:
 
 
 class Windows:
-    """A pipeline that finds all windows of a video, and does something before one of them."""
+    """A pipeline that records all windows of a video, and calls a function before one of them."""
 
     def __init__(self, model: Model = MODEL, before: int = -1, do: Callable[[], object] = lambda: None) -> None:
         self._model, self._before, self._do = model, before, do
@@ -93,7 +93,7 @@ def opened(data_dir: Path, queue: str = "") -> Iterator[JobService]:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def full(request: pytest.FixtureRequest, disk: Path, tmp_path: Path) -> Iterator[JobService]:
-    """A desk whose data are on the small disk; its queue is there too, or in a Redis that has room."""
+    """A job service with its data on the small disk; its queue is there too, or in a Redis with room."""
     if request.param == "sqlite":
         with opened(disk / "data") as service:
             yield service
@@ -108,11 +108,11 @@ def upload(tmp_path: Path) -> Source:
     return Source(str(tmp_path / "upload"), 0, 10)
 
 
-def test_full_disk_takes_no_job_and_no_attempt(full: JobService, disk: Path, upload: Source) -> None:
-    job, _ = full.accept(ASKED, upload, None)
+def test_full_disk_refuses_jobs_and_counts_no_attempt(full: JobService, disk: Path, upload: Source) -> None:
+    job, _ = full.accept(SPEC, upload, None)
     filling = fill(disk)
     with pytest.raises(StorageFull):
-        full.accept(ASKED, upload, None)
+        full.accept(SPEC, upload, None)
     assert full.newest(9, None)[0][0].id == job.id
     pipeline = Windows()
     for _ in range(5):
@@ -122,18 +122,18 @@ def test_full_disk_takes_no_job_and_no_attempt(full: JobService, disk: Path, upl
     worker(full, pipeline).work(job.id)
     result = job.state()
     assert (result.state, result.deaths, result.falls) == ("done", 0, 0)
-    assert full.accept(ASKED, upload, None)[1]
+    assert full.accept(SPEC, upload, None)[1]
 
 
 @pytest.mark.parametrize("before", [0, 40, WINDOWS - 1])
 def test_disk_full_does_not_count_as_an_attempt(full: JobService, disk: Path, upload: Source, before: int) -> None:
-    job, _ = full.accept(ASKED, upload, None)
+    job, _ = full.accept(SPEC, upload, None)
     filling = list[Path]()
     pipeline = Windows(before=before, do=lambda: filling.append(fill(disk)))
     at_work = threading.Thread(target=worker(full, pipeline).work, args=(job.id,))
     at_work.start()
     at_work.join(1.5)
-    assert filling and at_work.is_alive()  # it waits for room, and has the job meanwhile
+    assert filling and at_work.is_alive()  # it waits for room and keeps the job
     with job.locked() as mine:
         assert not mine
     filling[0].unlink()
@@ -147,7 +147,7 @@ def test_disk_full_does_not_count_as_an_attempt(full: JobService, disk: Path, up
 
 
 def test_stopping_worker_does_not_wait_for_room(full: JobService, disk: Path, upload: Source) -> None:
-    job, _ = full.accept(ASKED, upload, None)
+    job, _ = full.accept(SPEC, upload, None)
     filling = list[Path]()
     ending = worker(full, Windows(before=5, do=lambda: filling.append(fill(disk))))
     at_work = threading.Thread(target=ending.work, args=(job.id,))
@@ -167,10 +167,10 @@ def service(tmp_path: Path) -> Iterator[JobService]:
         yield service
 
 
-def twin(service: JobService, upload: Source) -> tuple[Job, Job]:
-    """A job that is done, and another of the same video that has its journal and pictures by a second name."""
-    first, _ = service.accept(ASKED, upload, None)
-    second, _ = service.accept(ASKED, upload, None)
+def linked_jobs(service: JobService, upload: Source) -> tuple[Job, Job]:
+    """Return a finished job, and another of the same video whose journal and pictures are hard links to the first's."""
+    first, _ = service.accept(SPEC, upload, None)
+    second, _ = service.accept(SPEC, upload, None)
     worker(service, Windows(), 1).work(first.id)
     worker(service, Windows(), 1).work(second.id)
     assert (first.state().cache, second.state().cache) == ("miss", "hit")
@@ -179,9 +179,9 @@ def twin(service: JobService, upload: Source) -> tuple[Job, Job]:
 
 
 def test_retry_with_another_model_keeps_the_old_journal(service: JobService, upload: Source) -> None:
-    first, second = twin(service, upload)
+    first, second = linked_jobs(service, upload)
     journal, pictures = first.journal.read_bytes(), {path: path.read_bytes() for path in first.pictures.iterdir()}
-    (second.path / "state.json").write_text('{"state": "running"}')  # killed before it wrote down that it is done
+    (second.path / "state.json").write_text('{"state": "running"}')  # killed before it wrote its final state
     other = dataclasses.replace(MODEL, version="2")
     worker(service, Windows(other)).work(second.id)
     assert second.state().state == "done" and not os.path.samefile(first.journal, second.journal)
@@ -191,8 +191,8 @@ def test_retry_with_another_model_keeps_the_old_journal(service: JobService, upl
 
 
 def test_retry_writes_a_new_journal(service: JobService, upload: Source) -> None:
-    first, second = twin(service, upload)
-    os.truncate(first.journal, first.journal.stat().st_size - 100)  # of both: the last windows are missing
+    first, second = linked_jobs(service, upload)
+    os.truncate(first.journal, first.journal.stat().st_size - 100)  # through the link both lose their last windows
     journal = first.journal.read_bytes()
     (second.path / "state.json").write_text('{"state": "running"}')
     worker(service, Windows()).work(second.id)
@@ -200,9 +200,9 @@ def test_retry_writes_a_new_journal(service: JobService, upload: Source) -> None
     assert len(read(second.journal).scores) == WINDOWS
 
 
-def test_a_damaged_twin_is_not_taken_over(service: JobService, upload: Source) -> None:
-    first, second = twin(service, upload)
-    third, _ = service.accept(ASKED, upload, None)
+def test_damaged_result_is_not_reused(service: JobService, upload: Source) -> None:
+    first, second = linked_jobs(service, upload)
+    third, _ = service.accept(SPEC, upload, None)
     first.journal.write_bytes(b"")
     worker(service, Windows(), 1).work(third.id)
     assert (third.state().state, third.state().cache) == ("done", "miss")
@@ -211,7 +211,7 @@ def test_a_damaged_twin_is_not_taken_over(service: JobService, upload: Source) -
 
 
 def test_job_without_its_video_fails(service: JobService, upload: Source) -> None:
-    job, _ = service.accept(ASKED, upload, None)
+    job, _ = service.accept(SPEC, upload, None)
     job.source.unlink()
     worker(service, Windows(), 1).work(job.id)
     result = job.state()

@@ -35,7 +35,7 @@ def queue(place: str, tmp_path: Path) -> Iterator[Queue]:
 
 
 def taken(queue: Queue) -> list[str]:
-    """Ids of all that may be done now, after doing it."""
+    """Run all tasks that are due and return their ids."""
     done: list[str] = []
     queue.set_handler(done.append)
     queue.huey.storage.blocking = False
@@ -44,7 +44,7 @@ def taken(queue: Queue) -> list[str]:
     return done
 
 
-def test_the_first_in_is_the_first_out(queue: Queue) -> None:
+def test_queue_is_first_in_first_out(queue: Queue) -> None:
     for job_id in "abc":
         queue.put(job_id)
     assert queue.waiting() == ["a", "b", "c"]
@@ -59,7 +59,7 @@ def test_delayed_job_is_known_and_not_started(queue: Queue) -> None:
     assert queue.waiting() == ["later"]
 
 
-def test_another_process_s_connection_sees_the_same_queue(queue: Queue, place: str, tmp_path: Path) -> None:
+def test_other_processes_see_the_same_queue(queue: Queue, place: str, tmp_path: Path) -> None:
     queue.put("a")
     other = Queue(place, tmp_path)
     try:
@@ -80,7 +80,7 @@ NO_DATABASE = b"this is no database " * 500
 
 
 def damage(folder: Path) -> None:
-    """As a disk might: the file's bytes, under those who have it open."""
+    """Overwrite the file's bytes in place, while others have it open."""
     (folder / "queue.db").write_bytes(NO_DATABASE)
 
 
@@ -105,7 +105,7 @@ def test_open_damaged_file_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["a folder", "a full folder", "a FIFO", "a link to nowhere", "a log that is a folder"])
-def test_what_is_no_file_is_set_aside(tmp_path: Path, what: str) -> None:
+def test_folder_or_fifo_in_place_of_the_file_is_set_aside(tmp_path: Path, what: str) -> None:
     path = tmp_path / "queue.db"
     match what:
         case "a folder":
@@ -124,7 +124,7 @@ def test_what_is_no_file_is_set_aside(tmp_path: Path, what: str) -> None:
     assert damaged.count(tmp_path)["queue"] == 1
 
 
-def test_queue_whose_tables_are_gone_has_new_ones(tmp_path: Path) -> None:
+def test_missing_tables_are_created_again(tmp_path: Path) -> None:
     with closing(Queue("", tmp_path)) as queue:
         queue.put("before")
         with closing(sqlite3.connect(tmp_path / "queue.db")) as other:
@@ -152,7 +152,7 @@ def test_damage_found_during_use_is_one_error(tmp_path: Path) -> None:
     assert (tmp_path / "queue.db.damaged").exists()
 
 
-def test_a_lock_is_no_damage(tmp_path: Path) -> None:
+def test_locked_database_is_not_damage(tmp_path: Path) -> None:
     with closing(Queue("", tmp_path)) as queue, closing(sqlite3.connect(tmp_path / "queue.db")) as other:
         queue.put("a")
         queue.huey.storage.sql("pragma busy_timeout=10")

@@ -80,7 +80,7 @@ def test_event_arrives_signed_and_once(receiver: Receiver, outbox: Outbox) -> No
     assert record is not None and (record.attempts, record.status, record.error) == (1, 204, None)
 
 
-def test_failed_event_is_tried_again_with_same_id(
+def test_failed_event_is_retried_with_the_same_id(
     receiver: Receiver, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([500, 429, 204])
@@ -162,7 +162,7 @@ def test_slow_receiver_delays_no_other(receiver: Receiver, outbox: Outbox) -> No
             released.set()
 
 
-def test_answer_that_drips_ends_in_time(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_answer_ends_at_the_timeout(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "ATTEMPT_S", 0.5)
     stopping = threading.Event()
 
@@ -211,7 +211,7 @@ def test_endless_answer_is_cut_off(outbox: Outbox) -> None:
         assert not thread.is_alive()
 
 
-def test_receiver_that_is_away_is_named(outbox: Outbox) -> None:
+def test_unreachable_receiver_is_named(outbox: Outbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         origin = f"http://127.0.0.1:{server.getsockname()[1]}"
     outbox.add([event(origin)])

@@ -1,4 +1,4 @@
-"""A sweep in a process of its own: what comes from it, how it may end, and what it may not say."""
+"""A scan in its own process: its events, its ends, and messages that are refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BEGIN = ScanStarted(Windows(GRID, 3), 1.0, 30, False)
 
 
 class Slots:
-    """One region in a file, of slots that are never short."""
+    """A region in a file with enough slots."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class Slots:
 
 @pytest.fixture
 def sweeping(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Run a function with a sweep of a source."""
+    """Run a function with a scan of a source."""
     region = Region(tmp_path / "region")
 
     def run(source: Source, use: Callable[[Stream], Any]) -> Any:
@@ -77,7 +77,7 @@ def test_events_of_a_whole_video_come_in_order(sweeping: Callable[..., Any], tmp
         (signal.SIGSYS, Undecodable),
     ],
 )
-def test_only_a_failure_of_its_own_sweep_rejects_a_file(
+def test_only_a_failure_of_its_own_scan_rejects_a_file(
     sweeping: Callable[..., Any], tmp_path: Path, number: signal.Signals, error: type[ClipstackError]
 ) -> None:
     os.mkfifo(tmp_path / "endless")
@@ -119,14 +119,14 @@ def window(index: int, frames: tuple[int, ...] = (0, 3, 6, 9)) -> Window:
         [None],
     ],
 )
-def test_what_no_sweep_says_is_refused(events: list[Any]) -> None:
+def test_invalid_scan_messages_are_refused(events: list[Any]) -> None:
     order = _EventChecker(LOOK)
     with pytest.raises(Undecodable):
         for event in events:
             order.check(event)
 
 
-def test_what_a_sweep_says_is_taken() -> None:
+def test_valid_scan_messages_are_accepted() -> None:
     order = _EventChecker(LOOK)
     for event in (BEGIN, window(0), Cut(0.3), ScanProgress(0.4), window(1), Cut(0.5), window(2), ScanFinished(1.0)):
         order.check(event)

@@ -27,7 +27,7 @@ STEP_S = 5 / 30
 def swept(
     source: Source, hop_s: float, first: int = 0, size: int = 64, keep: Container[int] = range(1000), most: int = 1000
 ) -> tuple[Media, list, dict[int, np.ndarray]]:
-    """Facts, events, and what was written for each window of 4 frames, 5 frames apart, whose number is in `keep`."""
+    """Return facts, events, and the pixels of the windows in `keep`, each of 4 frames, 5 frames apart."""
     media = decode.probe(source, LIMITS)
     slot = np.zeros((4, size, size, 3), np.uint8)
     look = ScanSpec(Grid(4, STEP_S, hop_s), first, size, size, most)
@@ -52,7 +52,7 @@ def films(folder: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("name", ["mp4", "b_frames", "ts", "mkv"])
 @pytest.mark.parametrize("hop", [0.1, 0.35, 1.5])
-def test_every_window_is_what_decoding_it_alone_gives(name: str, hop: float, tmp_path: Path) -> None:
+def test_every_window_equals_its_own_decode(name: str, hop: float, tmp_path: Path) -> None:
     source = whole(films(tmp_path)[name])
     media, events, written = swept(source, hop)
     begin = events[0]
@@ -96,7 +96,7 @@ def test_an_hour_of_one_frame_is_held_once(tmp_path: Path) -> None:
 
 
 def four_scenes(folder: Path) -> Source:
-    """1.5 s each, filmed by a moving camera."""
+    """Return four scenes of 1.5 s each, filmed by a moving camera."""
     light = (1.0, 0.5, 0.9, 0.3)
     frames = [
         (frame * light[scene]).astype(np.uint8)
@@ -137,7 +137,7 @@ def test_a_short_video_is_one_padded_window(tmp_path: Path) -> None:
     assert events[1] == Window(0, (0, 5, 5, 5), padded=True)
 
 
-def test_a_damaged_video_is_told(tmp_path: Path) -> None:
+def test_damaged_video_raises(tmp_path: Path) -> None:
     path = films(tmp_path)["mp4"]
     data = bytearray(path.read_bytes())
     middle = data.index(b"mdat") + 200
@@ -148,13 +148,13 @@ def test_a_damaged_video_is_told(tmp_path: Path) -> None:
 
 
 def slides(folder: Path, suffix: str) -> Source:
-    """Three pictures: from 0, from 8 and from 20 s on, the last one until 28 s."""
+    """A video of three pictures, shown from 0, 8 and 20 s, until 28 s."""
     frames = [texture(160, 120, seed=number) for number in (0, 1, 2, 2)]
     return whole(write_video(folder / f"slides.{suffix}", frames, pts=[0, 8000, 20_000, 28_000]))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_stills_change_when_the_next_is_shown(tmp_path: Path, suffix: str) -> None:
+def test_cut_is_where_the_next_still_appears(tmp_path: Path, suffix: str) -> None:
     _, events, _ = swept(slides(tmp_path, suffix), 0.5)
     assert cuts_of(events) == pytest.approx([8.0, 20.0], abs=0.05)
     shown = {event.index * 0.5: event.frames for event in events if isinstance(event, Window)}
@@ -172,7 +172,7 @@ def test_cut_to_still_at_end_of_pass(tmp_path: Path) -> None:
     assert cuts_of(rest) == [20.0]
 
 
-def test_few_frames_a_second_are_no_stills(tmp_path: Path) -> None:
+def test_low_frame_rate_has_no_stills(tmp_path: Path) -> None:
     frames = panning(20, 320, 240, step=20)
     path = write_video(tmp_path / "lapse.mp4", frames, 1)
     assert cuts_of(swept(whole(path), 0.5)[1]) == []

@@ -72,7 +72,7 @@ def test_failed_checks_show_their_fix(context) -> None:
     ]
 
 
-def test_quiet_leaves_out_what_is_well(context) -> None:
+def test_quiet_hides_passed_checks(context) -> None:
     reports = run_checks(context, [check("wheels", ok("round"))])
     assert lines(reports, all_lines=False) == ["1 ok  (1.2 s)"]
 
@@ -86,7 +86,7 @@ def test_exit_codes(context, fault: KnownIssue | None, strict: bool, code: int) 
     assert table.exit_code(run_checks(context, [check("it", finding)]), strict) == code
 
 
-def test_json_has_all_that_the_table_has(context) -> None:
+def test_json_has_all_facts_of_the_table(context) -> None:
     reports = run_checks(context, [check("axle", BENT.finding(part="it")), check("horn", Skipped("no battery"))])
     body = json.loads(table.as_json(reports, 1.25))
     assert body["counts"] == {"ok": 0, "warning": 1, "wrong": 0, "not checked": 1}
@@ -111,7 +111,7 @@ def test_hanging_check_does_not_block_others(context) -> None:
     assert "ValueError: oh" in reports[1].findings[0].message
 
 
-def test_part_that_image_does_not_hold_is_not_checked(context) -> None:
+def test_checks_of_parts_missing_in_the_image_are_skipped(context) -> None:
     (context.checkout / "deploy" / "setup").unlink()
     (report,) = run_checks(context, [check("it", ModuleNotFoundError("no", name="app.shm.pool"))])
     assert (report.verdict, report.findings[0].message) == ("not checked", "app.shm.pool is not in this container")
@@ -123,11 +123,11 @@ def test_all_of_it_ends_within_twenty_seconds() -> None:
 
 def test_stopped_healthy_stack_has_no_issues(context) -> None:
     skipped = ("parent folders", "packages", "torchvision")  # of the real checkout
-    told = [item for item in CHECKS if item.name not in skipped]
-    assert found(context, told) <= {
+    checks = [item for item in CHECKS if item.name not in skipped]
+    assert found(context, checks) <= {
         sandbox.LAYER_MISSING.name,
         versions.NGINX_VULNERABLE.name,
-    }  # as this machine has it
+    }  # findings of this machine
 
 
 def test_names_are_different() -> None:
@@ -135,7 +135,7 @@ def test_names_are_different() -> None:
     assert len({fault.name for fault in ISSUES}) == len(ISSUES)
 
 
-def test_the_client_alone_says_where_the_doctor_is(tmp_path: Path) -> None:
+def test_client_without_the_service_names_the_doctor(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT / "client" / "clipstack_client", tmp_path / "clipstack_client")
     path = f"{tmp_path}:{sysconfig.get_path('purelib')}"
     words = [sys.executable, "-S", "-c", "from clipstack_client.cli import main; main()", "doctor", "--json"]
@@ -143,6 +143,6 @@ def test_the_client_alone_says_where_the_doctor_is(tmp_path: Path) -> None:
     assert (done.returncode, "the service is not installed here" in done.stderr) == (1, True), done.stderr
 
 
-def test_the_page_has_the_checks_own_words() -> None:
+def test_page_has_the_texts_of_the_checks() -> None:
     page = (DOCS / "troubleshooting.md").read_text()
     assert page.endswith(pages.tables() + "\n")

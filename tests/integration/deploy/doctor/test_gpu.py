@@ -30,7 +30,7 @@ def no_gpu() -> None:
     pytest.skip("there is a GPU")
 
 
-def test_none_is_fine(context, no_gpu) -> None:
+def test_machine_without_gpu_has_no_finding(context, no_gpu) -> None:
     assert found(context, gpu.CHECKS) == set()
 
 

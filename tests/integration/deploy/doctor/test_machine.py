@@ -47,7 +47,7 @@ def small(options: str) -> Iterator[Path]:
 # --- ports
 
 
-def test_who_listens_is_known_by_pid_and_name() -> None:
+def test_listener_is_known_by_pid_and_name() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         (mine,) = [listener for listener in listeners() if listener.port == taken.getsockname()[1]]
     assert (mine.host, mine.pid) == ("127.0.0.1", os.getpid())
@@ -93,7 +93,7 @@ def test_triton_in_public(context) -> None:
 
 
 def start(context: Context) -> None:
-    """As far as folders go."""
+    """Create the folders that a start creates."""
     for name in (*folders.STARTER_FOLDERS, *folders.USER_FOLDERS):
         (context.run_dir / name).mkdir(parents=True, exist_ok=True)
         (context.run_dir / name).chmod(folders.MODES[name])
@@ -111,7 +111,7 @@ def test_a_parent_folder_that_the_user_cannot_enter(context) -> None:
 
 
 @AS_ROOT
-def test_checkout_that_user_can_reach_is_well() -> None:
+def test_reachable_checkout_has_no_finding() -> None:
     folder = Path(tempfile.mkdtemp(prefix="reached-"))
     folder.chmod(0o755)
     try:
@@ -121,7 +121,7 @@ def test_checkout_that_user_can_reach_is_well() -> None:
 
 
 @AS_ROOT
-def test_a_folder_of_somebody_else(context) -> None:
+def test_folder_of_another_user(context) -> None:
     start(context)
     assert found(context, folders.CHECKS[1:2]) == set()
     os.chown(context.run_dir / "uploads", 65534, 65534)
@@ -230,7 +230,7 @@ def test_memory_left_by_triton(context, tmp_path) -> None:
 
 
 class Late(BaseHTTPRequestHandler):
-    """Whose clock is an hour late."""
+    """A server whose clock is an hour late."""
 
     def do_GET(self) -> None:
         self.send_response(200)

@@ -26,7 +26,7 @@ def context() -> Iterator[Context]:
         yield healthy(Path(folder))
 
 
-def test_models_that_are_well(context) -> None:
+def test_healthy_models_have_no_finding(context) -> None:
     assert found(context, [*models.CHECKS, *weights.CHECKS]) == set()
 
 

@@ -129,7 +129,7 @@ def answering(port: int, statuses: dict[str, int]) -> Iterator[None]:
     ("ready", "style", "faults"),
     [(200, 200, set()), (503, 200, {web.NOT_READY.name}), (200, 403, {web.PAGE_FORBIDDEN.name})],
 )
-def test_answers_of_nginx(context, ready: int, style: int, faults: set[str]) -> None:
+def test_wrong_answers_of_nginx(context, ready: int, style: int, faults: set[str]) -> None:
     with answering(context.settings.port, {"/readyz": ready, "/static/page.css": style}):
         assert found(running(context, nginx=os.getpid()), named("readiness", web)) == faults
 
@@ -165,7 +165,7 @@ def test_a_stack_of_another_user(context) -> None:
 
 
 @AS_ROOT
-def test_whoever_may_not_look_is_told_so(tmp_path) -> None:
+def test_missing_permission_is_reported(tmp_path) -> None:
     # The run folder is root's; the command runs as nobody
     run_dir = Path(tempfile.mkdtemp(prefix="closed-"))
     environment = {"CLIPSTACK_RUN_DIR": str(run_dir), "PATH": os.environ["PATH"]}

@@ -1,4 +1,4 @@
-"""Faults of how the service is set, planted: settings, packages, versions."""
+"""Planted faults of settings, packages and versions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_invalid_setting_does_not_stop_other_checks() -> None:
     assert "CLIPSTACK_PORT='http'" in words(context, config.CHECKS, config.INVALID_SETTING)
 
 
-def test_a_name_that_is_no_setting(context) -> None:
+def test_unknown_setting(context) -> None:
     wrong = replace(context, environment={"CLIPSTACK_WEB_WORKER": "3"})
     assert "Did you mean CLIPSTACK_WEB_WORKERS?" in words(wrong, config.CHECKS, config.UNKNOWN_SETTING)
 
@@ -40,13 +40,13 @@ def test_settings_that_are_not_in_force(context) -> None:
     assert result.startswith("CLIPSTACK_SLOTS is 16 here, but the stack was started with 32")
 
 
-def test_settings_at_odds(context) -> None:
+def test_contradicting_settings(context) -> None:
     odd = replace(context.settings, queue_timeout_s=40, data_dir=context.run_dir / "uploads" / "data")
     result = found(replace(context, settings=odd), config.CHECKS)
     assert result == {config.QUEUE_TIMEOUT_TOO_LONG.name, config.DATA_IN_UPLOADS.name}
 
 
-def test_a_queue_that_is_away(context) -> None:
+def test_unreachable_queue(context) -> None:
     away = replace(
         context, settings=replace(context.settings, queue=f"redis://:secret@127.0.0.1:{context.settings.port}")
     )
@@ -64,7 +64,7 @@ def test_a_shared_redis_that_is_away(context) -> None:
 # --- packages
 
 
-def test_packages_that_fit(context) -> None:
+def test_right_packages_have_no_finding(context) -> None:
     distribution(context, "torch", "2.13.0+cpu")
     distribution(context, "torchvision", "0.28.0", "torch (==2.13.0)")
     assert found(context, [*packages.CHECKS[:1], *packages.CHECKS[2:]]) == set()
@@ -93,7 +93,7 @@ def test_torchvision_for_another_torch_and_without_its_operators(context) -> Non
     assert result == {packages.TORCHVISION_MISMATCH.name, packages.NO_OPERATORS.name}
 
 
-def test_cuda_for_nothing(context) -> None:
+def test_cuda_packages_without_a_gpu(context) -> None:
     distribution(context, "torch", "2.13.0")
     distribution(context, "nvidia-cublas-cu12", "12.8.4.1")
     result = found(context, named("CUDA packages", packages))
@@ -105,11 +105,11 @@ def test_pytriton_installed(context) -> None:
     assert found(context, named("pytriton", packages)) == {packages.PYTRITON_INSTALLED.name}
 
 
-# --- versions with known holes
+# --- versions with known vulnerabilities
 
 
 @pytest.mark.parametrize(("package", "old", "new"), [("gunicorn", "21.2.0", "22.0.0"), ("Werkzeug", "3.0.5", "3.1.9")])
-def test_a_hole_in_a_package(context, package: str, old: str, new: str) -> None:
+def test_vulnerable_package(context, package: str, old: str, new: str) -> None:
     folder = distribution(context, package, old)
     assert f"{package.lower()} {old} has CVE-" in words(context, versions.CHECKS, versions.PACKAGE_VULNERABLE)
     shutil.rmtree(folder)
@@ -118,30 +118,30 @@ def test_a_hole_in_a_package(context, package: str, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "told"), [("libavformat-12ab.so.58.29.100", True), ("libavformat-1.so.62.12.101", False)]
+    ("library", "vulnerable"), [("libavformat-12ab.so.58.29.100", True), ("libavformat-1.so.62.12.101", False)]
 )
-def test_a_hole_in_what_a_wheel_brings(context, library: str, told: bool) -> None:
+def test_vulnerable_library_of_a_wheel(context, library: str, vulnerable: bool) -> None:
     (context.packages / "decord2.libs").mkdir()
     (context.packages / "decord2.libs" / library).touch()
-    assert bool(words(context, versions.CHECKS, versions.PACKAGE_VULNERABLE)) == told
+    assert bool(words(context, versions.CHECKS, versions.PACKAGE_VULNERABLE)) == vulnerable
 
 
-def test_hole_in_triton_matters_where_others_reach_it(context) -> None:
+def test_vulnerable_triton_is_reported_on_public_addresses(context) -> None:
     assert words(context, versions.CHECKS, versions.TRITON_VULNERABLE) == ""
     public = replace(context, settings=replace(context.settings, triton_address="0.0.0.0:8001"))
     assert "Triton 2.51.0 has CVE-2025-23319" in words(public, versions.CHECKS, versions.TRITON_VULNERABLE)
 
 
 @pytest.mark.parametrize(
-    ("version", "holes"),
+    ("version", "count"),
     [("1.22.1", 2), ("1.30.2", 0), ("1.22.1-9+deb12u6", 3), ("1.22.1-9+deb12u8", 1), ("1.22.1-9+deb12u10", 0)],
 )
-def test_holes_in_nginx_as_debian_mends_them(version: str, holes: int) -> None:
+def test_vulnerabilities_of_nginx_by_debian_version(version: str, count: int) -> None:
     of_nginx = [item for item in versions.ADVISORIES if item.component == "nginx"]
-    assert sum(versions.concerns(item, version) for item in of_nginx) == holes
+    assert sum(versions.concerns(item, version) for item in of_nginx) == count
     assert versions.ISSUES["nginx"] is versions.NGINX_VULNERABLE
 
 
-def test_every_advisory_says_where_it_has_it_from() -> None:
+def test_every_advisory_names_its_source() -> None:
     for advisory in versions.ADVISORIES:
         assert advisory.source and advisory.date <= versions.AS_OF and advisory.ids.startswith("CVE-")

@@ -1,4 +1,4 @@
-"""What the doctor says of a certificate and its key, each broken in turn."""
+"""The doctor's findings for certificates and keys."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def clothed(folder: Path, pair: Pair, url: str = "", **settings: object) -> Context:
-    """A healthy context with this certificate and key."""
+def with_certificate(folder: Path, pair: Pair, url: str = "", **settings: object) -> Context:
+    """Return a healthy context with this certificate and key."""
     context = healthy(folder / "home", tls_cert=pair.cert, tls_key=pair.key, **settings)
     context.environment.update({"CLIPSTACK_URL": url} if url else {})
     return context
 
 
-def test_a_good_pair_is_well(folder: Path) -> None:
-    context = clothed(folder, made(folder / "tls", days=90), url="https://localhost:8443")
+def test_valid_pair_has_no_finding(folder: Path) -> None:
+    context = with_certificate(folder, made(folder / "tls", days=90), url="https://localhost:8443")
     assert [report.verdict for report in run_checks(context, tls.CHECKS)] == ["ok", "ok"]
 
 
-def test_without_tls_all_is_well(folder: Path) -> None:
+def test_no_tls_has_no_finding(folder: Path) -> None:
     assert {report.verdict for report in run_checks(healthy(folder / "home"), tls.CHECKS)} == {"ok"}
 
 
@@ -42,7 +42,7 @@ def test_without_tls_all_is_well(folder: Path) -> None:
 def test_a_file_that_is_gone(folder: Path, which: str) -> None:
     pair = made(folder / "tls", days=90)
     getattr(pair, which).unlink()
-    context = clothed(folder, pair)
+    context = with_certificate(folder, pair)
     assert found(context, CERTIFICATE) == {tls.UNREADABLE.name}
     assert f"CLIPSTACK_TLS_{which.upper()}: " in words(context, CERTIFICATE, tls.UNREADABLE)
     assert found(context, NAME) == set()
@@ -60,13 +60,13 @@ def test_a_file_that_is_gone(folder: Path, which: str) -> None:
     ids=["key of another", "exchanged", "passphrase", "ended", "ends soon"],
 )
 def test_expired_and_expiring_certificates_are_reported(folder: Path, breaks, fault: KnownIssue) -> None:
-    context = clothed(folder, breaks(folder, made(folder / "tls", days=90)))
+    context = with_certificate(folder, breaks(folder, made(folder / "tls", days=90)))
     assert found(context, CERTIFICATE) == {fault.name}
     assert words(context, CERTIFICATE, fault)
 
 
-def test_one_of_fifteen_days_is_left_alone(folder: Path) -> None:
-    assert found(clothed(folder, made(folder / "tls", days=15)), CERTIFICATE) == set()
+def test_certificate_valid_for_fifteen_days_has_no_finding(folder: Path) -> None:
+    assert found(with_certificate(folder, made(folder / "tls", days=15)), CERTIFICATE) == set()
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_one_of_fifteen_days_is_left_alone(folder: Path) -> None:
         ("", "localhost", {tls.NAME_MISMATCH.name}),
     ],
 )
-def test_the_name_that_people_ask_for(folder: Path, url: str, host: str, faults: set[str]) -> None:
+def test_certificate_for_another_name(folder: Path, url: str, host: str, faults: set[str]) -> None:
     pair = made(folder / "tls", days=90, names="DNS:clips.example,DNS:*.clips.example")
-    assert found(clothed(folder, pair, url, host=host), NAME) == faults
+    assert found(with_certificate(folder, pair, url, host=host), NAME) == faults
 
 
 def test_a_certificate_without_names(folder: Path) -> None:
-    assert found(clothed(folder, made(folder / "tls", days=90, names="")), NAME) == {tls.NO_NAMES.name}
+    assert found(with_certificate(folder, made(folder / "tls", days=90, names="")), NAME) == {tls.NO_NAMES.name}

@@ -1,4 +1,4 @@
-"""Faults of Triton and of what opens files, planted."""
+"""Planted faults of Triton, codecs and the sandbox."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_libpython(context) -> None:
     ids=["2", "broken"],
 )
 def test_numpy_beside_triton(context, tmp_path, code: str, fault) -> None:
-    # Before the right one on the PYTHONPATH of the running server
+    # Found before the right one on the PYTHONPATH of the running server
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy" / "__init__.py").write_text(code)
     environment = {"PATH": f"{context.python.parent}:/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
@@ -122,7 +122,7 @@ def test_decoders_that_die(context) -> None:
     assert "SIGABRT" in words(context, codecs.CHECKS, codecs.DECODER_CRASHES)
 
 
-def test_damaged_film_is_told_from_good_one(tmp_path) -> None:
+def test_damaged_test_film_is_reported(tmp_path) -> None:
     path = write_video(tmp_path / "film.mp4", [numbered(number) for number in range(codec_trial.FRAMES)])
     assert [
         codec_trial.error_of(read, path) for read in (codec_trial.decode_with_pyav, codec_trial.decode_with_decord)
@@ -134,7 +134,7 @@ def test_damaged_film_is_told_from_good_one(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["best", "required"])
-def test_a_layer_that_this_kernel_has_not(context, mode: str) -> None:
+def test_missing_sandbox_layer(context, mode: str) -> None:
     script = (
         "import json; from app.sandbox.seccomp import block; from tests.support.confined import LACKS;"
         "from deploy.doctor.checks.software import sandbox; from deploy.doctor.context import Context;"

@@ -1,4 +1,4 @@
-"""`clipstack-models bench`, and what it decides by."""
+"""`clipstack-models bench`, and its recommendation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def invoke(*arguments: str | Path | int) -> Result:
 
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the weights of ResNet-18, and with models/resnet18 made of them for small pictures."""
+    """A folder with the weights of ResNet-18, and models/resnet18 made from them for small pictures."""
     folder = tmp_path_factory.mktemp("resnet")
     file = official_resnet(folder / WEIGHTS)
     result = invoke("add", "resnet18", "--from-file", file, "--size", 32, "--models", folder / "models")
@@ -81,7 +81,7 @@ def test_apply_serves_the_recommended_engine(models: Path) -> None:
     assert sorted(path.name for path in models.iterdir()) == ["resnet18"]
 
 
-def test_without_source_only_what_is_there_is_measured(models: Path) -> None:
+def test_only_existing_engines_are_measured_without_source(models: Path) -> None:
     source = models / "resnet18" / "1" / "source.json"
     source.write_text(source.read_text().replace(WEIGHTS, "gone.pth"))
     result = bench(models, "--engine", "openvino", "--engine", "torch", "--json")
@@ -107,11 +107,11 @@ def test_inaccurate_engine_is_not_recommended(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "config.pbtxt").read_text() == config
 
 
-# --- What it decides by ---
+# --- The recommendation ---
 
 
 class Engines:
-    """Engines that take as long as they are told, by a clock that only they move."""
+    """Engines with given times, by a clock that only they advance."""
 
     def __init__(self, **seconds: float) -> None:
         self.now_s = 0.0
@@ -151,7 +151,7 @@ def test_engine_too_slow_to_win_is_skipped() -> None:
     assert hopeless({fast: 0.001, slow: 0.1}, seconds=10) == set(), "there is time for it"
 
 
-def test_fastest_good_engine_wins_and_wrong_one_never() -> None:
+def test_fastest_accurate_engine_wins() -> None:
     present = Variant("openvino", "f32")
     slow, fast, wrong = (
         measured("openvino", 0.02, 60), measured("torch", 0.01, 120), measured("onnxruntime", 0.001, 1e3, largest=0.1),
@@ -160,13 +160,13 @@ def test_fastest_good_engine_wins_and_wrong_one_never() -> None:
     assert best([wrong], present) is None
 
 
-def test_present_engine_stays_unless_another_is_clearly_faster() -> None:
+def test_current_engine_stays_unless_another_is_clearly_faster() -> None:
     present, near = measured("openvino", 0.0102, 98), measured("torch", 0.01, 100)
     assert best([present, near], present.variant) is present
     assert best([present, near], Variant("onnxruntime", "f32")) is near
 
 
-def test_near_ties_do_not_count_and_are_told() -> None:
+def test_near_ties_are_reported_and_not_counted() -> None:
     right = np.array([[0.6, 0.3, 0.1], [0.41, 0.4, 0.19], [0.2, 0.7, 0.1]], np.float32)
     swapped = right[:, [1, 0, 2]]
     answers = np.stack([right[0], swapped[1], right[2]])
@@ -197,7 +197,7 @@ def test_same_labels_with_other_scores_are_not_good(precision: str, once: float,
     assert not row(Variant("openvino", precision), "random", RIGHT * np.float32("nan"), RIGHT).good
 
 
-def test_a_configuration_is_changed_in_its_engine_alone(models: Path) -> None:
+def test_apply_changes_only_the_engine(models: Path) -> None:
     text = (models / "resnet18" / "config.pbtxt").read_text()
     changed = engine_config.with_engine(text, "torch", "bf16")
     assert engine_config.engine_of(changed) == ("torch", "bf16")

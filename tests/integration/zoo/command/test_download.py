@@ -33,7 +33,7 @@ def server() -> Iterator[FileServer]:
 
 @pytest.fixture
 def get(server: FileServer, tmp_path: Path) -> Callable[..., Path]:
-    """Downloads X3D_M.pyth from the server into `cache`, with the checksums in weights.lock."""
+    """Download X3D_M.pyth from the server into `cache`, with the checksums in weights.lock."""
 
     def get(name: str = "X3D_M.pyth", base: str = server.url) -> Path:
         return fetch(f"{base}/zoo/{name}", tmp_path / "cache", Lock(tmp_path / "weights.lock"), lambda *_: None, 0)
@@ -50,36 +50,37 @@ def test_file_arrives_and_its_checksum_is_kept(get: Callable[..., Path], server:
     assert (tmp_path / "weights.lock").read_text() == f"{DIGEST}  X3D_M.pyth\n"
     assert cached(tmp_path) == ["X3D_M.pyth"]
     get()
-    assert len(server.asked) == 1, "what is there is not downloaded again"
+    assert len(server.requests) == 1, "a cached file is not downloaded again"
 
 
 def test_progress_shows_done_and_total(server: FileServer, tmp_path: Path) -> None:
-    told: list[tuple[int, int | None]] = []
+    reports: list[tuple[int, int | None]] = []
     server.break_after = [300_000]
     lock = Lock(tmp_path / "weights.lock")
-    fetch(f"{server.url}/w.pth", tmp_path / "cache", lock, lambda *now: told.append(now), 0)
-    assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert [have for have, _ in told] == sorted(have for have, _ in told)
+    fetch(f"{server.url}/w.pth", tmp_path / "cache", lock, lambda *now: reports.append(now), 0)
+    assert reports[-1] == (len(CONTENT), len(CONTENT))
+    assert [have for have, _ in reports] == sorted(have for have, _ in reports)
 
 
-def test_broken_connection_goes_on_where_it_broke(get: Callable[..., Path], server: FileServer) -> None:
+def test_broken_download_resumes(get: Callable[..., Path], server: FileServer) -> None:
     server.break_after = [300_000, 0, 400_000]
     assert get().read_bytes() == CONTENT
-    asked = [wanted for _, wanted in server.asked]
-    assert asked == [None, "bytes=300000-", "bytes=300000-", "bytes=700000-"]
+
+    ranges = [wanted for _, wanted in server.requests]
+    assert ranges == [None, "bytes=300000-", "bytes=300000-", "bytes=700000-"]
 
 
-def test_next_run_goes_on_where_last_gave_up(get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
+def test_next_run_resumes_the_download(get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
     server.break_after = [300_000] + [0] * 4
     with pytest.raises(ModelError, match="300000 bytes are kept, and the next attempt resumes there"):
         get()
     assert cached(tmp_path) == ["X3D_M.pyth.etag", "X3D_M.pyth.part"]
     assert get().read_bytes() == CONTENT
-    assert server.asked[-1][1] == "bytes=300000-"
+    assert server.requests[-1][1] == "bytes=300000-"
     assert cached(tmp_path) == ["X3D_M.pyth"]
 
 
-def test_file_that_changed_meanwhile_is_begun_anew(get: Callable[..., Path], server: FileServer) -> None:
+def test_changed_file_is_downloaded_from_the_start(get: Callable[..., Path], server: FileServer) -> None:
     server.break_after = [300_000] + [0] * 4
     with pytest.raises(ModelError):
         get()
@@ -88,12 +89,12 @@ def test_file_that_changed_meanwhile_is_begun_anew(get: Callable[..., Path], ser
 
 
 @pytest.mark.parametrize("surplus", [b"", b"more"], ids=["whole", "too long"])
-def test_unfinished_file_that_is_not_short(surplus: bytes, get: Callable[..., Path], server: FileServer) -> None:
+def test_complete_or_oversized_partial_file(surplus: bytes, get: Callable[..., Path], server: FileServer) -> None:
     whole = get()
     whole.rename(whole.with_name("X3D_M.pyth.part")).write_bytes(CONTENT + surplus)
     whole.with_name("X3D_M.pyth.etag").write_text(f'"{DIGEST[:8]}"')
     assert get().read_bytes() == CONTENT
-    assert len(server.asked) == (3 if surplus else 2)
+    assert len(server.requests) == (3 if surplus else 2)
 
 
 def test_server_without_ranges(get: Callable[..., Path], server: FileServer) -> None:
@@ -101,7 +102,7 @@ def test_server_without_ranges(get: Callable[..., Path], server: FileServer) -> 
     assert get().read_bytes() == CONTENT
 
 
-def test_other_bytes_than_first_time_are_not_used(get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
+def test_file_with_another_checksum_is_refused(get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
     get().unlink()
     server.content = CONTENT[::-1]
     with pytest.raises(ModelError, match=f"weights.lock says {DIGEST}, the file has"):
@@ -124,22 +125,20 @@ def test_checksum_in_the_name_counts_the_first_time(get: Callable[..., Path], tm
 
 
 @pytest.mark.parametrize(("status", "tries"), [(404, 1), (403, 1), (503, 5)])
-def test_answer_that_is_no_file(
-    status: int, tries: int, get: Callable[..., Path], server: FileServer, tmp_path: Path
-) -> None:
+def test_error_responses(status: int, tries: int, get: Callable[..., Path], server: FileServer, tmp_path: Path) -> None:
     server.status = status
     with pytest.raises(ModelError, match=rf"the server answered {status} .*--from-file"):
         get()
-    assert len(server.asked) == tries
+    assert len(server.requests) == tries
     assert cached(tmp_path) == []
 
 
-def test_proxy_of_the_environment_is_asked(
+def test_proxy_of_the_environment_is_used(
     get: Callable[..., Path], server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", server.url)
     assert get(base="http://weights.invalid").read_bytes() == CONTENT
-    assert server.asked == [("http://weights.invalid/zoo/X3D_M.pyth", None)]
+    assert server.requests == [("http://weights.invalid/zoo/X3D_M.pyth", None)]
 
 
 def test_published_model_is_downloaded_and_added(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`clipstack-models`: what cannot be added says why in one paragraph, and leaves nothing behind."""
+"""Errors of `clipstack-models`: one paragraph each, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def refused(tmp_path: Path) -> Callable[..., str]:
-    """Runs `clipstack-models ...` in a folder of its own, which must fail cleanly; what it said."""
+    """Run `clipstack-models ...` in its own folder, check that it fails cleanly, and return its message."""
     models = tmp_path / "models"
 
     def run(*arguments: str | Path) -> str:
@@ -61,7 +61,7 @@ def test_wrong_label_count_names_the_layer(
     assert f"has 3 classes (blocks.5.proj.weight, blocks.5.proj.bias), but there are {labels} labels" in words
 
 
-def test_own_classes_without_labels_are_no_kinetics(good: Path, refused: Callable[..., str]) -> None:
+def test_own_classes_need_labels(good: Path, refused: Callable[..., str]) -> None:
     assert "but there are 400 labels: give --labels with 3 lines" in refused("add", "x3d_xs", "--from-file", good)
 
 
@@ -195,7 +195,7 @@ def test_truncated_onnx(refused: Callable[..., str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"one\n\nthree\n", b"one\ntwo\x07\nthree", b"\xff\xfe\x00", b""])
-def test_labels_file_that_is_none(text: bytes, good: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+def test_invalid_labels_file(text: bytes, good: Path, refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_bytes(text)
     assert "labels.txt" in refused(*own(good, tmp_path / "labels.txt"))
 
@@ -225,7 +225,7 @@ def test_safetensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_facts_are_torchvision_s_own(name: str) -> None:
+def test_catalogue_equals_torchvision(name: str) -> None:
     known = published(name)
     assert len(known.labels) == (1000 if name in (*RESNETS, *LITE) else 400)
     assert known.url.startswith("https://")

@@ -58,7 +58,7 @@ def quantize(models: Path) -> Run:
 
 @pytest.fixture
 def refused(quantize: Run, models: Path) -> Callable[..., str]:
-    """Runs a quantization that must fail cleanly and returns what it said."""
+    """Run a quantization that must fail cleanly, and return its message."""
 
     def run(*words: str | Path, name: str = "mine") -> str:
         before = sorted(models.rglob("*"))
@@ -97,7 +97,7 @@ def _ways() -> tuple[engines.Variant, engines.Variant]:
     return engines.Variant("openvino", "f32"), engines.Variant("openvino", "int8")
 
 
-def test_int8_that_does_not_pay_is_not_installed(
+def test_slow_int8_is_not_installed(
     refused: Callable[..., str], pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8_record.Int8Record, "is_close", True)

@@ -1,4 +1,4 @@
-"""bf16 measured by OpenVINO, natively and emulated, and engines loaded by what the measurement says."""
+"""bf16 measured by OpenVINO, native and emulated, and the precision that engines choose by it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def nearest_bf16(values: np.ndarray) -> np.ndarray:
 
 
 def rounding_errors() -> int:
-    """How many numbers an emulated sum gets that are not the nearest ones of bf16."""
+    """Return how many emulated sums are not rounded to the nearest bf16 number."""
     weights = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
     values = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
     clip = ops.parameter([64, 64], np.float32)

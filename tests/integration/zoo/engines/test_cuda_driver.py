@@ -27,7 +27,7 @@ def fake(tmp_path: Path) -> CudaDriver:
 
 
 @pytest.mark.parametrize("handle", [bytes(HANDLE_BYTES), b"\xff" * HANDLE_BYTES], ids=["zeros", "ones"])
-def test_handle_of_nothing_raises_with_cudas_name(driver: CudaDriver, handle: bytes) -> None:
+def test_invalid_handle_raises_cudas_error(driver: CudaDriver, handle: bytes) -> None:
     with pytest.raises(DriverError, match=r"^CUDA_ERROR_\w+ of cuIpcOpenMemHandle_v2"):
         driver.open(0, handle)
 
@@ -37,7 +37,7 @@ def test_address_that_is_not_open_raises(driver: CudaDriver) -> None:
         driver.close(0, 4096)
 
 
-def test_gpu_that_is_not_there_raises(driver: CudaDriver) -> None:
+def test_missing_gpu_raises(driver: CudaDriver) -> None:
     with pytest.raises(DriverError, match=r"^CUDA_ERROR_INVALID_DEVICE of cuDeviceGet"):
         driver.open(63, bytes(HANDLE_BYTES))
 

@@ -1,4 +1,4 @@
-"""Depthwise convolutions of the project's own kernel: its source on the CPU, its compilation, and its place in networks."""
+"""The depthwise convolution kernel: its source on the CPU, its compilation, and its use in networks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ aten = torch.ops.aten
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kernel, int], ctypes.CDLL]:
-    """Builds the kernel's source for the CPU."""
+    """The kernel, built from its source for the CPU."""
     builder = shutil.which("g++") or shutil.which("c++")
     if builder is None:
         pytest.skip("no C++ compiler")
@@ -52,7 +52,7 @@ def made(shape: tuple[int, ...], kernel: Kernel) -> tuple[Tensor, Tensor, Tensor
 
 
 def wanted(clip: Tensor, weight: Tensor, bias: Tensor, kernel: Kernel, stride: int, activation: int) -> Tensor:
-    """The convolution in float64."""
+    """Return the convolution in float64."""
     channels, padding = clip.shape[1], [size // 2 for size in kernel]
     weights = weight.double().t().reshape(channels, 1, *kernel)
     sums = torch.nn.functional.conv3d(
@@ -138,7 +138,7 @@ def test_sizes_that_the_kernel_can_make(channels: int, kernel: Kernel, stride: i
     assert is_possible(channels, kernel, stride) == possible
 
 
-def test_network_uses_it_for_every_depthwise_convolution() -> None:
+def test_network_uses_the_kernel_for_every_depthwise_convolution() -> None:
     served = served_video()
     exported = program(served)
     assert has_depthwise(exported.graph)
@@ -155,7 +155,7 @@ def test_network_uses_it_for_every_depthwise_convolution() -> None:
 
 
 class Odd(nn.Module):
-    """Convolutions that the kernel, or the padding, must leave alone."""
+    """Convolutions that the kernel or the padding must not change."""
 
     def __init__(self) -> None:
         super().__init__()

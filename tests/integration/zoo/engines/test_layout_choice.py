@@ -1,4 +1,4 @@
-"""The layout that a model chooses on a GPU, with recordings and times that need none."""
+"""The choice of a layout on a GPU, with a fake recorder and a fake clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = {"gpu": "H100", "torch": "2.13"}
 
 
 class FakeRecorder:
-    """Records nothing: every run calculates again."""
+    """A recorder that records nothing: every run calculates again."""
 
     recorded: list[int] = []
 
@@ -47,7 +47,7 @@ def batches(layout: str, absent: str | None = None) -> Batches:
 
 
 def timed(*seconds: float) -> Iterator[float]:
-    """The clock's answers: each layout has one for a clip and one for a full batch."""
+    """Return the clock's times: one for a clip and one for a full batch of each layout."""
     for one in seconds:
         yield from (one, 4 * one)
 
@@ -93,7 +93,7 @@ def test_choice_is_cached_for_its_key_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"layout": "products", "key": {}}'])
-def test_damaged_cache_is_no_cache(tmp_path: Path, content: str) -> None:
+def test_damaged_cache_is_ignored(tmp_path: Path, content: str) -> None:
     cache = LayoutCache(tmp_path, KEY)
     cache.write(Choice("products", batches(""), {}))
     (path,) = tmp_path.iterdir()
@@ -158,7 +158,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def started(version: Path, monkeypatch: pytest.MonkeyPatch, **parameters: str) -> TorchEngine:
-    """An engine on the CPU whose start does what it does on a GPU."""
+    """Start an engine on the CPU with the steps of a start on a GPU."""
     monkeypatch.setattr(torch_engine, "Recorder", FakeRecorder)
     FakeRecorder.recorded.clear()
     engine = TorchEngine(version, {"device": "cpu", "precision": "f32"} | parameters, 16)

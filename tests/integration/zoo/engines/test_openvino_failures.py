@@ -1,4 +1,4 @@
-"""An inference that fails in OpenVINO: who asked is told, and those who come later are answered."""
+"""A failed inference in OpenVINO: its request gets the error, and later requests are answered."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def engine(folder: Path) -> Iterator[OpenVinoEngine]:
 
 
 @pytest.mark.parametrize("pattern", ["bad", "good bad good", "bad " * 9], ids=["lone", "among others", "all"])
-def test_the_next_are_inferred(engine: OpenVinoEngine, pattern: str) -> None:
+def test_later_requests_are_inferred(engine: OpenVinoEngine, pattern: str) -> None:
     bads = iter(BADS)  # each bad one once
     for _ in range(3):
         with pytest.raises(EngineError, match=REASON):
@@ -38,12 +38,12 @@ def test_the_next_are_inferred(engine: OpenVinoEngine, pattern: str) -> None:
         np.testing.assert_allclose(engine.infer(clips(GOOD)), right(1))
 
 
-def test_only_those_whose_clips_fail_are_told_so(engine: OpenVinoEngine) -> None:
+def test_only_requests_with_failing_clips_fail(engine: OpenVinoEngine) -> None:
     requests = [clips(GOOD), clips(BADS[0], GOOD), clips(GOOD, GOOD), clips(BADS[1]), clips(GOOD)]
-    told = [SimpleQueue[np.ndarray | EngineError]() for _ in requests]
-    engine.submit([(request, answer.put) for request, answer in zip(requests, told, strict=True)])
-    answers = [answer.get(timeout=10) for answer in told]  # by nobody's asking again
+    results = [SimpleQueue[np.ndarray | EngineError]() for _ in requests]
+    engine.submit([(request, answer.put) for request, answer in zip(requests, results, strict=True)])
+    answers = [answer.get(timeout=10) for answer in results]  # without another request
     assert [isinstance(answer, EngineError) for answer in answers] == [False, True, False, True, False]
     np.testing.assert_allclose(answers[2], right(2))
     engine.drain()
-    assert all(answer.empty() for answer in told)
+    assert all(answer.empty() for answer in results)

@@ -18,7 +18,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def resident_kib(file: Path) -> int:
-    """Memory of this process that holds the file."""
+    """Return the resident memory of this process that maps the file."""
     held, is_file = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         name, *values = line.split()

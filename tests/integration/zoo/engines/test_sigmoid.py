@@ -1,4 +1,4 @@
-"""Models whose labels are independent: every engine answers each label's own probability."""
+"""Models of independent labels: every engine returns each label's own probability."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def invoke(*arguments: str | Path) -> Result:
 
 @pytest.fixture
 def add(tmp_path: Path) -> Add:
-    """Adds an ONNX model of pictures of 8 x 8 pixels as `mine`."""
+    """Add an ONNX model of pictures of 8 x 8 pixels as `mine`."""
 
     def run(*more: str | Path, **made: bool) -> Result:
         file = onnx_file(tmp_path / "3.onnx", (1, 3, 8, 8), 3, **made)
@@ -57,7 +57,7 @@ def add(tmp_path: Path) -> Add:
 
 
 def logits_of(model: InstalledModel, clips: np.ndarray) -> np.ndarray:
-    """The logits of an added ONNX model, from its file."""
+    """Return the logits of an added ONNX model, from its file."""
     import openvino
 
     network = openvino.Core().compile_model(origin(model).made_of.path, "CPU", F32)  # type: ignore[union-attr]
@@ -173,7 +173,7 @@ def test_unfit_scoring_is_refused(
     assert not (tmp_path / "models" / "mine").exists()
 
 
-def test_probabilities_taken_for_logits_are_refused(add: Add, tmp_path: Path) -> None:
+def test_probabilities_declared_as_logits_are_refused(add: Add, tmp_path: Path) -> None:
     result = add("--scores", "sigmoid", softmax=True)
     assert "it has a sigmoid already: say --output probabilities" in " ".join(result.stderr.split())
     assert add("--scores", "sigmoid", "--output", "probabilities", softmax=True).exit_code == 0

@@ -1,4 +1,4 @@
-"""Batches of prepared sizes: every clip gets its own scores, whatever it is gathered with and wherever it was."""
+"""Batches of recorded sizes: every clip gets its own scores, in any batch and at any position."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SHAPE = (2, 3)
 
 
 class FakeRecorder:
-    """Records runs as a GPU does: over clips that stay in place, answering into scores that stay in place."""
+    """A recorder like that of a GPU: fixed buffers for clips and scores."""
 
     def __init__(self) -> None:
         self.recorded: list[int] = []
         self.replayed: list[int] = []
-        self.failing: int | None = None  # a size for which there is no memory
+        self.failing: int | None = None  # a size that fails for lack of memory
 
     def __call__(self, network: Network, clips: Tensor) -> Run:
         if len(clips) == self.failing:
@@ -43,7 +43,7 @@ class FakeRecorder:
 
 
 def sums(clips: Tensor) -> Tensor:
-    """Two scores of each clip."""
+    """Return two scores of each clip."""
     flat = clips.flatten(1).float()
     return torch.stack([flat.sum(1), flat[:, 0]], dim=1)
 
@@ -114,7 +114,7 @@ def test_every_clip_gets_its_own_scores(recorder: FakeRecorder, batches: Batches
     torch.testing.assert_close(batches(parts), sums(torch.cat(parts)))
 
 
-def test_what_lay_there_before_changes_nothing(batches: Batches) -> None:
+def test_old_buffer_contents_do_not_matter(batches: Batches) -> None:
     torch.testing.assert_close(batches(clips(8)), sums(clips(8)[0]))
     (five,) = clips(5)
     torch.testing.assert_close(batches([five]), sums(five))  # runs as eight
@@ -126,7 +126,7 @@ def test_batch_is_no_larger_than_it_must_be(recorder: FakeRecorder, batches: Bat
     assert recorder.replayed == [1, 4, 8, 8, 8, 8, 4]
 
 
-def test_answers_given_before_stay_what_they_were(batches: Batches) -> None:
+def test_earlier_scores_are_not_overwritten(batches: Batches) -> None:
     first, second = clips(1, 1)
     answer = batches([first])
     kept = answer.clone()
@@ -135,7 +135,7 @@ def test_answers_given_before_stay_what_they_were(batches: Batches) -> None:
 
 
 @pytest.mark.parametrize(("counts", "most"), [((1, 2, 3), 4), ((9,), 4), ((4, 4), 4), ((3, 3, 3), 3), ((2,), 8)])
-def test_cutting_keeps_the_order_and_fills_batches(counts: tuple[int, ...], most: int) -> None:
+def test_splitting_keeps_the_order_and_fills_batches(counts: tuple[int, ...], most: int) -> None:
     parts = clips(*counts)
     found = list(cut(parts, most))
     torch.testing.assert_close(torch.cat(list(itertools.chain(*found))), torch.cat(parts))
@@ -143,7 +143,7 @@ def test_cutting_keeps_the_order_and_fills_batches(counts: tuple[int, ...], most
     assert all(length == most for length in lengths[:-1]) and 0 < lengths[-1] <= most
 
 
-def test_first_way_stays_unless_another_is_clearly_faster() -> None:
+def test_first_layout_stays_unless_another_is_clearly_faster() -> None:
     assert fastest({"first": 1.0, "second": 0.97}) == "first"
     assert fastest({"first": 1.0, "second": 0.9, "third": 0.8}) == "third"
     assert fastest({"only": 1.0}) == "only"

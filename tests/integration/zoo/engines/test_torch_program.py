@@ -1,4 +1,4 @@
-"""What is done to an exported program: in every layout it gives what it gave as it was exported."""
+"""Transformations of an exported program keep its results in every layout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def served(request: pytest.FixtureRequest) -> NetworkSpec:
 
 @pytest.fixture(scope="module")
 def exported(served: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> GraphModule:
-    """As it comes out of the file, which takes seconds to read."""
+    """The program as read from the file, which takes seconds."""
     path = tmp_path_factory.mktemp("exported") / "model.pt2"
     torch.export.save(program(served), path)
     network = torch.export.load(path).module()
@@ -39,9 +39,9 @@ def exported(served: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> G
 
 
 def loaded(exported: GraphModule) -> GraphModule:
-    """A copy with weights of its own: what is prepared is used up."""
+    """A copy with its own weights, because preparation changes it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's copying uses what torch calls deprecated
+        warnings.simplefilter("ignore", FutureWarning)  # torch's deepcopy uses functions that torch deprecates
         return copy.deepcopy(exported)
 
 
@@ -85,7 +85,7 @@ def test_convolution_weights_and_biases_have_the_precision(exported: GraphModule
     assert {name for name, value in tensors.items() if value.dtype == torch.float32} == {"scale", "shift"}
 
 
-def test_layout_of_colours_is_what_convolutions_want(served: NetworkSpec) -> None:
+def test_input_layout_suits_the_convolutions(served: NetworkSpec) -> None:
     clips = torch.from_numpy(example_clips(served, 2))
     scale, shift = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([-1.0, -2.0, -3.0])
     last = normalised(clips, scale, shift, torch.float32, contiguous=False).movedim(-1, 1)
@@ -108,7 +108,7 @@ def test_a_convolution_of_one_point_is_a_product(bias: bool, relu: bool) -> None
     assert answer.is_contiguous(memory_format=torch.channels_last_3d)
 
 
-def test_norm_that_follows_something_else_is_left_alone() -> None:
+def test_norm_after_another_operation_is_not_folded() -> None:
     class Odd(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -116,7 +116,7 @@ def test_norm_that_follows_something_else_is_left_alone() -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = self.conv(x)
-            return torch.relu(self.norm(y)) + y  # the convolution's answer is used twice
+            return torch.relu(self.norm(y)) + y  # the convolution's output is used twice
 
     odd, given = Odd().eval(), torch.randn(2, 3, 8, 8)
     network = prepared(torch.export.export(odd, (given,)).module(), torch.float32, "products")

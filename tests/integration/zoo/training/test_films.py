@@ -1,4 +1,4 @@
-"""The films that the default model is measured by."""
+"""The films for the evaluation of the default model."""
 
 from __future__ import annotations
 

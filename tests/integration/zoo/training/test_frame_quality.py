@@ -1,4 +1,4 @@
-"""The network behind `frame_quality`, its committed weights, how it is trained, and the files it is measured by."""
+"""The network of `frame_quality`: its committed weights, its training, and its evaluation files."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_step_of_training_is_same_for_same_seed(tmp_path: Path, monkeypatch: pyt
         folder.mkdir()
         torch.manual_seed(0)
         config = TrainingConfig(steps=2, batch=8, seed=3, peak_rate=1e-3, folder=folder)
-        # workers=0: a process forked from one with threads, as this is, may hang
+        # workers=0: a fork of this process, which has threads, may hang
         data = train_frame_quality.TrainingData(
             lambda _: batches, [(pictures, labels)], train_frame_quality.normalise, bfloat16=False, workers=0
         )
@@ -123,6 +123,6 @@ def test_only_frames_that_shrinking_makes_sharp_are_used(tmp_path: Path) -> None
     assert [frame.shape for frame in frames] == [(720, 1280, 3)] * 5
 
 
-def test_a_scene_without_detail_stands_for_nothing() -> None:
+def test_scenes_without_detail_are_skipped() -> None:
     with pytest.raises(ValueError, match="no view"):
         encode_sample(Sample("sharp", (320, 240), "png", 0.5, 0), [np.full((400, 600, 3), 128, np.uint8)], seed=1)

@@ -1,4 +1,4 @@
-"""That a fault is of the amount it claims, and that between 'sharp' and every fault there is a gap."""
+"""Synthetic faults have their stated amounts, with a gap between 'sharp' and every fault."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARTS = [0.0, 0.5, 1.0]
 
 @pytest.fixture(scope="module")
 def picture() -> Image:
-    """A photograph, sharp and well lit, of 1.5 pixels for each that the network sees."""
+    """A sharp, well lit photograph, 1.5 times as large as the network's input."""
     rng = np.random.default_rng(1)
     return random_part(photograph("stereo_motorcycle"), amounts.VIEW, SCALE, rng)
 
@@ -37,7 +37,7 @@ def spoiled(label: str, picture: Image, part: float, seed: int = 0) -> Image:
 
 
 def seen(picture: Image) -> Image:
-    """At the size the network sees."""
+    """Return the picture at the size of the network's input."""
     return np.asarray(cv2.resize(picture, None, fx=1 / SCALE, fy=1 / SCALE, interpolation=cv2.INTER_AREA))
 
 
@@ -94,7 +94,7 @@ def test_dark_and_bright_begin_where_they_claim(part: float, picture: Image) -> 
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_next_to_nothing_is_left_of_blank_picture(part: float, picture: Image) -> None:
+def test_blank_pictures_have_almost_no_detail(part: float, picture: Image) -> None:
     for seed in range(6):
         made = cv2.GaussianBlur(spoiled("blank", picture, part, seed), (0, 0), 2)
         low, high = np.percentile(brightness(made), [5, 95])
@@ -114,7 +114,7 @@ def test_sharp_picture_has_camera_effects_only(picture: Image) -> None:
         assert np.abs(seen(made).astype(float) - seen(picture)).mean() < 5
 
 
-def test_between_sharp_and_every_fault_there_is_gap() -> None:
+def test_every_fault_differs_clearly_from_sharp() -> None:
     assert amounts.DEFOCUS[0] / 2 > 2 * amounts.SHARP_BLUR  # a disc's deviation is half its radius
     assert amounts.MOTION[0] / 12**0.5 > 2 * amounts.SHARP_BLUR  # a line's is its length by the root of 12
     assert amounts.NOISE[0] > 2 * amounts.SHARP_NOISE

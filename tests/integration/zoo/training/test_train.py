@@ -1,4 +1,4 @@
-"""`clipstack-models train` and `evaluate`: scanned digits and rendered films, in small."""
+"""`clipstack-models train` and `evaluate` with a few scanned digits and rendered films."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def features(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (folder / "cache").rglob("*.npy")}
 
 
-def test_digits_are_learned_and_the_version_has_its_card(folder: Path) -> None:
+def test_digits_are_learned_and_the_version_has_a_model_card(folder: Path) -> None:
     model = installed(folder / "models", "digits")
     card = read_card(model.served)
     assert card
@@ -141,7 +141,7 @@ def test_the_served_graph_answers_as_the_trained_layer(folder: Path) -> None:
 def test_second_run_reuses_features_and_worse_version_needs_force(folder: Path) -> None:
     before, card = features(folder), read_card(installed(folder / "models", "digits").served)
     assert card
-    # The next digit's word for each file that trains, the right word for each that is held out
+    # Wrong labels for training files, right labels for held-out files
     wrong = {word: WORDS[(number + 1) % 10] for number, word in enumerate(WORDS)}
     rows = [(file, label if card.contents[sha] else wrong[label]) for sha, file, label in digests(folder)]
     write_list(folder / "wrong.csv", rows)
@@ -204,7 +204,7 @@ def test_spans_of_one_film_are_one_content(folder: Path) -> None:
 
 @pytest.fixture
 def refused(folder: Path, tmp_path: Path) -> Callable[..., str]:
-    """Runs `train`, which must fail cleanly; what it said."""
+    """Run `train`, check that it fails cleanly, and return its message."""
 
     def run(name: str, files: Path, *more: str) -> str:
         result = train(tmp_path, name, files, *more)
@@ -256,7 +256,7 @@ def test_damaged_pictures_are_left_out_and_odd_labels_are_kept(folder: Path, tmp
 
 
 def digests(folder: Path) -> list[tuple[str, Path, str]]:
-    """The first digits of the digest, the file and the label of each picture."""
+    """Return the start of the digest, the file and the label of each picture."""
     from triton_repo.zoo.architectures.downloads import sha256_of
 
     return [(sha256_of(e.file)[:DIGITS], e.file, e.labels[0]) for e in read_examples(folder / "pictures", False)]

@@ -90,12 +90,6 @@ def test_concurrent_callers_share_one_result() -> None:
     asyncio.run(scenario())
 
 
-@pytest.fixture
-def always_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refresh the registry at every request."""
-    monkeypatch.setattr("app.inference.registry.REFRESH_S", 0.0)
-
-
 def test_versions_are_added_and_removed(always_refresh: None) -> None:
     async def scenario() -> None:
         triton = FakeTriton(config(version="2"), config(version="10"), config("other"))

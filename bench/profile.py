@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 
 
 class Profile(NamedTuple):
-    """How much a run measures.
+    """The extent of a benchmark run.
 
     Attributes:
         turns: Turns of each side.

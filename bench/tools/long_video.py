@@ -1,4 +1,4 @@
-"""How fast a job goes through a long video, how often it reports progress, and whether memory stays flat.
+"""Measure the speed, the progress reports and the memory of a job for a long video.
 
 python -m bench.tools.long_video [--minutes 60] [--url http://127.0.0.1:8080] [--run-dir .runtime/run]
 

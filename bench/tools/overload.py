@@ -1,4 +1,4 @@
-"""What happens to those who are let in when ten times more come than can be done?
+"""Measure admitted requests during an overload of ten times the capacity.
 
 python -m bench.tools.overload [--factor 10] [--seconds 60]      (the stack of CLIPSTACK_RUN_DIR must run, on this machine)
 

@@ -239,7 +239,7 @@ def test_failed_inference_fails_only_its_own_request(triton: grpc.InferenceServe
             scores = triton.infer("failing", inline(clip)).as_numpy("SCORES")
         except grpc.InferenceServerException as error:
             return "failed" if failing_model.REASON in str(error) else str(error)
-        return "right" if np.array_equal(scores, failing_model.right(1)) else str(scores)
+        return "right" if np.array_equal(scores, failing_model.expected_scores(1)) else str(scores)
 
     assert [ask(clip) for clip in (bads[0], good)] == ["failed", "right"]
     with ThreadPoolExecutor(8) as pool:

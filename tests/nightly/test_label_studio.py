@@ -1,4 +1,4 @@
-"""What the client exports for Label Studio, checked by Label Studio's own converter."""
+"""The client's exports for Label Studio, checked by Label Studio's own converter."""
 
 from __future__ import annotations
 

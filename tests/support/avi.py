@@ -1,4 +1,4 @@
-"""AVI files as encoders of their time wrote them, and no muxer of today does."""
+"""AVI files in the layout of old encoders, which today's muxers do not write."""
 
 import struct
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ def packed(chunks: list[tuple[int, Chunk]]) -> list[Chunk]:
     rest = list(chunks)
     while rest:
         shown, (is_key, data) = rest.pop(0)
-        if is_key:  # the encoder's name, by which decoders know of the packing
+        if is_key:  # the encoder's name, from which decoders detect the packing
             at = data.find(b"\0\0\1\xb6")
             data = data[:at] + b"\0\0\1\xb2DivX503b1393p" + data[at:]
         if rest and rest[0][0] < shown:

@@ -13,7 +13,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: the kernel sends RST and drops wh
 
 
 class BreakingLink:
-    """A link to `port`; every `every_bytes` bytes from clients, all connections break. 0: it never breaks."""
+    """A proxy to `port` that breaks all connections after every `every_bytes` bytes from clients; never if it is 0."""
 
     def __init__(self, port: int, every_bytes: int = 0) -> None:
         self._port, self._every_bytes = port, every_bytes

@@ -23,7 +23,7 @@ def made(
     names: str = "IP:127.0.0.1,DNS:localhost",
     issuer: Pair | None = None,
 ) -> Pair:
-    """A certificate for `names` that ends in `days` days, negative for one that has ended, and its key.
+    """Make a certificate for `names` that expires in `days` days (negative: expired), and its key.
 
     `issuer` signs it, a pair from an earlier call; by default it signs itself.
     """
@@ -44,7 +44,7 @@ def made(
         )
     else:
         _openssl(*request, "-x509", "-days", str(max(1, days)), "-out", str(pair.cert))
-    if days < 1:  # `req` makes none that has ended, `x509` does
+    if days < 1:  # `req` cannot make an expired one, `x509` can
         _openssl("x509", "-in", str(pair.cert), "-signkey", str(pair.key), "-days", str(days), "-out", str(pair.cert))
     return pair
 

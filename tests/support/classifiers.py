@@ -35,7 +35,7 @@ from triton_repo.zoo.training.camera_motion.paths import random_path
 from triton_repo.zoo.training.camera_motion.render import View
 from triton_repo.zoo.training.camera_motion.scenes import Image, sharp_texture
 
-LABELS = 50  # the first ones have scenes; of the others the network knows nothing, and never says them
+LABELS = 50  # the first ones have scenes; the network never predicts the others
 SCENES, CALIBRATED, FITTED, WEIGHED, HELD_OUT = range(5)  # first half of every seed: no clip is in two of them
 CALIBRATING, VIEWS, BATCH = 32, 4, 4  # clips: to calibrate, of each label to fit, at a time
 BRANCH = 0.3  # of all branches of a stage together, against what they are added to
@@ -72,12 +72,12 @@ def filmed(label: int, spec: ClipSpec, rng: np.random.Generator) -> Clip:
 
 
 def label_of(seed: int, number: int, labels: int = LABELS) -> int:
-    """Labels come in random order, all equally often."""
+    """Return the label of a clip; labels are in random order, all equally often."""
     return int(np.random.default_rng(seed).permutation(labels)[number % labels])
 
 
 def filmed_clip(seed: int, number: int, spec: ClipSpec, labels: int = LABELS) -> Clip:
-    """One of a seed's clips, whatever was filmed before it."""
+    """Return a clip of a seed, independent of earlier clips."""
     return filmed(label_of(seed, number, labels), spec, np.random.default_rng((seed, number)))
 
 
@@ -86,7 +86,7 @@ def clips(seed: int, count: int, spec: ClipSpec, labels: int = LABELS) -> Iterat
 
 
 def normalised(batch: Iterable[Clip], known: Published) -> Tensor:
-    """What a network is given: float (B, 3, T, H, W), or (B, 3, H, W) of pictures."""
+    """Return the network's input: float (B, 3, T, H, W), or (B, 3, H, W) of pictures."""
     frames = torch.from_numpy(np.concatenate([clip.frames for clip in batch]))
     frames = ((frames / 255 - torch.tensor(known.mean)) / torch.tensor(known.std)).permute(0, 4, 1, 2, 3)
     return frames[:, :, 0] if known.spec.kind == "image" else frames
@@ -99,7 +99,7 @@ def batches(some: Iterator[Clip]) -> Iterator[list[Clip]]:
 
 @torch.no_grad()
 def calibrated(known: Published, spec: ClipSpec, labels: int) -> nn.Module:
-    """The network in `eval`, its last layer still random."""
+    """Return the network in `eval`, its last layer still random."""
     torch.manual_seed(0)
     network = known.network(len(known.labels))
     for module in network.modules():
@@ -110,7 +110,7 @@ def calibrated(known: Published, spec: ClipSpec, labels: int) -> nn.Module:
         norms = [norm for block in module.children() if (norm := last_norm(block)) is not None]
         for norm in norms:
             nn.init.constant_(norm.weight, BRANCH / len(norms) ** 0.5)
-    if isinstance(network, X3D):  # in pairs of opposite sign: what one loses in its ReLU, the other one keeps
+    if isinstance(network, X3D):  # in pairs of opposite sign: one keeps what the other loses in its ReLU
         weight = network.blocks[-1].pool.post_conv.weight
         weight[len(weight) // 2 :] = -weight[: len(weight) // 2]
     network.train()
@@ -120,7 +120,7 @@ def calibrated(known: Published, spec: ClipSpec, labels: int) -> nn.Module:
 
 
 def last_norm(block: nn.Module) -> nn.Module | None:
-    """That of a residual block's branch; None of anything else."""
+    """Return the last normalisation of a residual block's branch; None for other modules."""
     if isinstance(block, ResBlock):
         return block.branch2.norm_c
     if hasattr(block, "downsample"):  # torchvision's
@@ -130,7 +130,7 @@ def last_norm(block: nn.Module) -> nn.Module | None:
 
 @torch.no_grad()
 def looked_at(network: nn.Module, known: Published, some: Iterator[Clip]) -> tuple[Tensor, Tensor]:
-    """What the last layer is given, float64 (N, features), and the labels (N,)."""
+    """Return the last layer's input, float64 (N, features), and the labels (N,)."""
     given: list[Tensor] = []
     labels: list[int] = []
     hook = last_layer(network).register_forward_pre_hook(lambda _, args: given.append(args[0]))
@@ -161,7 +161,7 @@ def discriminant(features: Tensor, labels: Tensor, trust: float) -> tuple[Tensor
 
 
 def fit(network: nn.Module, known: Published, spec: ClipSpec, labels: int) -> None:
-    """Makes the last layer tell the scenes apart."""
+    """Fit the last layer to the scenes."""
     features, right = looked_at(network, known, clips(FITTED, VIEWS * labels, spec, labels))
     others, truth = looked_at(network, known, clips(WEIGHED, labels, spec, labels))
     best = (float("inf"), torch.empty(0), torch.empty(0))
@@ -180,7 +180,7 @@ def fit(network: nn.Module, known: Published, spec: ClipSpec, labels: int) -> No
 
 
 def classifier(folder: Path, name: str, spec: ClipSpec, labels: int = LABELS) -> Path:
-    """The checkpoint of any X3D or ResNet, that knows the scenes of the first `labels` labels in such clips."""
+    """Return the checkpoint of an X3D or ResNet that recognises the scenes of the first `labels` labels."""
     known = published(name)
     network = calibrated(known, spec, labels)
     fit(network, known, spec, labels)

@@ -1,4 +1,4 @@
-"""What the client does with a service, be it recorded or real: one list of tests for both."""
+"""Tests of the client that hold with a recorded service and with a real one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from clipstack_client import AsyncClient, Client, Job, JobFailed, Progress, Requ
 
 
 class ClientContract:
-    """Subclasses give the fixtures `url`, of a ready service, `video`, a file that it can classify, and `damaged`.
+    """Subclasses provide the fixtures `url` of a ready service, `video`, a file that it can classify, and `damaged`.
 
-    The last is one that begins like a video and is none.
+    The last one begins like a video and is none.
     """
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""The jobs of the recorded service: each goes one step further whenever somebody looks at it."""
+"""The jobs of the recorded service: each read advances a job by one step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WINDOWS = [
     for n in range(37)
 ]
 PAGE = 20  # windows
-# Percent done at each look; None stands for a job that waits in the queue.
+# Percent done at each read; None is a job that waits in the queue.
 STEPS = (None, 20.0, 45.0, 70.0, 100.0)
 BROKEN = b"broken"
 EXPORTS = {
@@ -40,11 +40,11 @@ Events = Literal["whole", "torn", "silent", "refused", "gone"]
 
 
 class Refused(Exception):
-    """A request that the service will not do: status, code."""
+    """A refused request: status, code."""
 
 
 class RecordedJobs:
-    """What the service knows of jobs; `held` keeps them from getting beyond the second step.
+    """The service's jobs; `held` stops them at the second step.
 
     `events` says how streams go: to the end, torn after each event, open without one, refused, or not there at all.
     """
@@ -60,7 +60,7 @@ class RecordedJobs:
         self._lock = threading.Lock()
 
     def add(self, body: bytes, name: str, query: dict[str, str], key: str | None) -> tuple[bool, dict[str, Any]]:
-        """Whether the job is new, and its record."""
+        """Add a job; return whether it is new, and its record."""
         same = (len(body), tuple(sorted(query.items())))
         with self._lock:
             if key is not None and key in self._keys:
@@ -76,7 +76,7 @@ class RecordedJobs:
             return True, self._jobs[id].record()
 
     def records(self, limit: int, state: str = "all", cursor: str = "") -> list[dict[str, Any]]:
-        """The newest jobs, or those after the job that `cursor` names."""
+        """Return the newest jobs, or those after the job `cursor`."""
         jobs = [job.record() for job in reversed(self._jobs.values())]
         ids = [f"{job['created']}~{job['id']}" for job in jobs]
         jobs = jobs[ids.index(cursor) + 1 if cursor else 0 :]
@@ -84,9 +84,9 @@ class RecordedJobs:
         return [{name: value for name, value in record.items() if name != "timeline"} for record in jobs[:limit]]
 
     def look(self, id: str, offset: int | None = None) -> dict[str, Any]:
-        """The record after one more step; with a page of windows from `offset` on."""
+        """Return the record after one more step, with a page of windows from `offset` on."""
         job = self._job(id)
-        for _ in range(1 if self.events in ("whole", "torn") else len(STEPS)):  # nobody learns of the steps between
+        for _ in range(1 if self.events in ("whole", "torn") else len(STEPS)):  # steps between are not visible
             job.advance(2 if self.held else len(STEPS) - 1)
         return job.record(offset)
 
@@ -104,7 +104,7 @@ class RecordedJobs:
         return job.record()
 
     def stream(self, id: str) -> Iterator[bytes]:
-        """The lines of one event stream; refused at once where there is no such job."""
+        """Return the lines of an event stream; raises Refused at once for an unknown job."""
         self._job(id)
         self.streams += 1
         return self._lines(id)
@@ -119,7 +119,7 @@ class RecordedJobs:
             yield f"event: {name}\ndata: {json.dumps(record)}\n\n".encode()
             if name == "end" or self.events == "torn":
                 return
-            time.sleep(0.01)  # as the service's own pace, so that a held job does not flood its listener
+            time.sleep(0.01)  # like the service, so that a held job does not flood its listener
 
     def _job(self, id: str) -> _Job:
         if id not in self._jobs:

@@ -33,13 +33,13 @@ TIMING = {
     "receive": 0.4, "queue": 0.0, "probe": 5.1, "decode": 21.0, "infer": 9.8, "answer": 0.2, "total": 37.0,
 }  # fmt: skip
 THUMBNAIL = "data:image/jpeg;base64,/9j/2Q=="
-# The shortest beginning by which an MP4 file is known; the recorded answers need no more of a video.
+# The shortest start by which an MP4 file is recognised; the recorded answers need no more of a video.
 MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(1000)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the service sends back once, instead of its usual answer.
+    """An answer that the service sends once, instead of its usual one.
 
     A `body` of None closes the connection; an iterator of bytes is sent piece by piece, as long as it lasts.
     """
@@ -61,7 +61,7 @@ class Received:
 
 
 class RecordedService(ThreadingHTTPServer):
-    """Answers by the recordings above, or by `replies`, one for each request, as long as there are any.
+    """Answer by the recordings above, or by `replies`, one for each request, as long as there are any.
 
     `cache` is what an answer says of the service's store, `hit` or `miss`; None for a service without one.
     """
@@ -80,7 +80,7 @@ class RecordedService(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is none of the service's business."""
+        """Ignore clients that disconnect."""
 
     def reply_to(self, request: Received) -> Reply:
         if self.replies:
@@ -99,13 +99,13 @@ class RecordedService(ThreadingHTTPServer):
 
 
 def refusal(status: int, code: str, *headers: tuple[str, str], message: str = "this will not do") -> Reply:
-    """An error in the shape that all errors have."""
+    """Return an error answer in the service's format."""
     return Reply(status, {"error": {"code": code, "message": message, "request_id": "7c0ffee7"}}, headers)
 
 
 @contextmanager
 def recorded_service() -> Iterator[RecordedService]:
-    """The service on a free port, in a thread."""
+    """Run the service on a free port, in a thread."""
     with RecordedService() as service:
         thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -222,4 +222,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests have no use for a log."""
+        """Log nothing."""

@@ -19,7 +19,7 @@ Codes = NDArray[np.float64]  # (height, width, 3), 0 to 1
 
 @dataclass(frozen=True)
 class Coding:
-    """How a film is stored.
+    """The storage format of a film.
 
     `space`, `transfer`, `gamut` and `colours` (the range) are FFmpeg's numbers. `matrix` and `full` say what the
     numbers really are where the tags do not.
@@ -37,7 +37,7 @@ class Coding:
 
 
 def quarters(width: int, height: int) -> Codes:
-    """The four colours as sRGB codes."""
+    """Return the four colours as sRGB codes."""
     codes = np.empty((height, width, 3))
     for number, colour in enumerate(COLOURS):
         rows = slice(height // 2, None) if number > 1 else slice(0, height // 2)
@@ -47,24 +47,24 @@ def quarters(width: int, height: int) -> Codes:
 
 
 def srgb_light(codes: Codes) -> Codes:
-    """Linear light of sRGB codes."""
+    """Return the linear light of sRGB codes."""
     return np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
 
 
 def srgb_code(light: Codes) -> Codes:
-    """sRGB codes of linear light 0 to 1."""
+    """Return the sRGB codes of linear light from 0 to 1."""
     light = np.asarray(light).clip(0, 1)
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def pq(nits: Codes) -> Codes:
-    """PQ codes of light in cd/m2."""
+    """Return the PQ codes of light in cd/m2."""
     power = (nits.clip(0) / 10_000) ** 0.1593017578125
     return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
 
 
 def hlg(light: Codes) -> Codes:
-    """HLG codes of linear light in BT.2020 on a screen of 1,000 cd/m2, 1.0 being 203 cd/m2."""
+    """Return the HLG codes of linear light in BT.2020 on a screen of 1,000 cd/m2; 1.0 is 203 cd/m2."""
     shown = light * 203 / 1000
     luma = (shown @ np.array([0.2627, 0.6780, 0.0593]))[..., None].clip(1e-9)
     scene = (shown / luma ** (0.2 / 1.2)).clip(0)
@@ -73,7 +73,7 @@ def hlg(light: Codes) -> Codes:
 
 
 def in_gamut(light: Codes, gamut: int) -> Codes:
-    """Linear light of BT.709 in the gamut BT2020 or P3."""
+    """Convert linear light of BT.709 to the gamut BT2020 or P3."""
     p3 = [[0.8224620, 0.1775380, 0.0], [0.0331942, 0.9668058, 0.0], [0.0170826, 0.0723974, 0.9105199]]
     bt2020 = [[0.6274039, 0.3292830, 0.0433131], [0.0690973, 0.9195404, 0.0113623], [0.0163914, 0.0880133, 0.8955953]]
     return light @ np.array(p3 if gamut == P3 else bt2020).T
@@ -129,6 +129,6 @@ def _yuv(coding: Coding, codes: Codes) -> av.VideoFrame:
 
 
 def centres(frame: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The colours in the middle of the quarters, (4, 3)."""
+    """Return the colours in the middle of the quarters, (4, 3)."""
     height, width, _ = frame.shape
     return np.array([frame[height * y // 4, width * x // 4] for y in (1, 3) for x in (1, 3)], np.int64)

@@ -30,14 +30,14 @@ PATIENCE_S = 60.0
 def attempts(
     actions: Sequence[Sequence[str]], lacking: Sequence[str] = (), user: int | None = None, **confinement: Any
 ) -> tuple[dict[str, tuple[bool, str]], list[str]]:
-    """The layers that hold, by name, and how each of `actions` went: functions of tests/hostile and their arguments.
+    """Return the layers that hold, by name, and the result of each of `actions`: functions of tests/support/hostile.py with arguments.
 
-    Every action has a process of its own. What it returned, or the name of its error, or of the signal it died of.
+    Every action has its own process. A result is its return value, or the name of its error or signal.
     """
-    asked = {"actions": list(actions), "lacking": list(lacking), "confinement": confinement}
+    request = {"actions": list(actions), "lacking": list(lacking), "confinement": confinement}
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.confined"],
-        input=json.dumps(asked),
+        input=json.dumps(request),
         cwd=CHECKOUT,
         user=user,
         group=user,
@@ -55,16 +55,16 @@ def main() -> None:
     body = json.loads(sys.stdin.read())
     if body["lacking"]:
         block([refusal for name in body["lacking"] for refusal in LACKS[name]])
-    told = body["confinement"]
+    config = body["confinement"]
     confinement = SandboxConfig(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
     )
-    found = attempt(confinement, "")
-    print(json.dumps({"layers": found, "said": [attempt(confinement, *action) for action in body["actions"]]}))
+    layers = attempt(confinement, "")
+    print(json.dumps({"layers": layers, "said": [attempt(confinement, *action) for action in body["actions"]]}))
 
 
 def attempt(confinement: SandboxConfig, action: str, *arguments: str) -> Any:
-    """What came of one action; without one, the layers."""
+    """Run an action and return its result; without one, return the layers."""
     context = forkserver()
     ours, theirs = context.Pipe()
     process = context.Process(target=_act, args=(theirs, confinement, action, arguments), daemon=True)

@@ -1,4 +1,4 @@
-"""NVIDIA's driver without a GPU: as a library that the real code loads, and as a class that counts."""
+"""NVIDIA's driver without a GPU: a library that the real code loads, and a class that counts calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.stdin.readline()
 
 
 def fake_library(folder: Path) -> Path:
-    """The driver's library, which opens memory of FakeCuda; skips the test where there is no compiler."""
+    """Build the driver's library, which opens memory of FakeCuda; skip the test without a compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
@@ -38,7 +38,7 @@ def fake_library(folder: Path) -> Path:
 
 @contextmanager
 def exporting() -> Iterator[tuple[bytes, subprocess.Popen[str]]]:
-    """The handle of 4096 bytes (0, 1, 2, ...) that another process has, and the process."""
+    """Start a process with 4096 bytes (0, 1, 2, ...); yields their handle and the process."""
     command = [sys.executable, "-c", EXPORT]
     process = subprocess.Popen(
         command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

@@ -1,6 +1,6 @@
-"""A GPU that is not there: `CudaRuntime` in the host's memory, and what may go wrong with a real one.
+"""A fake GPU: `CudaRuntime` in the host's memory, with the errors of a real one.
 
-Its memory lies in files without a name, so that other processes can open it by a handle, as that of a GPU.
+Its memory is in unnamed files, so that other processes can open it by a handle, as on a GPU.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from app.shm.cuda_runtime import HANDLE_BYTES, CudaError
 OUT_OF_MEMORY = "cudaErrorMemoryAllocation: out of memory"
 NO_IPC = "cudaErrorNotSupported: operation not supported"
 LOST = "cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are busy or unavailable"
-ASKED_BEFORE_OVER = 3  # how often one asks after a copy before it is over: it is read as late as can be
+POLLS_OF_A_COPY = 3  # polls until a copy is complete: its source is read as late as possible
 
 
 class FakeCuda:
-    """`CudaRuntime` whose copies happen when somebody finds them to be over, and not before.
+    """A `CudaRuntime` whose copies happen when a caller finds them complete, and not before.
 
     `fail` names a method that fails from now on, with the words of the error; `lose` makes every one fail.
     """
 
-    opened: dict[bytes, mmap.mmap] = {}  # by the handles that were given out in this process
+    opened: dict[bytes, mmap.mmap] = {}  # by the handles that this process created
 
     def __init__(self, device: int = 0, memory: int = 1 << 30) -> None:
         self.device, self._memory = device, memory
@@ -36,7 +36,7 @@ class FakeCuda:
         self._copies: dict[int, tuple[int, int, int, int]] = {}
         self._events = 0
         self.copied = self.brought_back = 0  # bytes, from host to GPU, and the other way
-        self.stuck = False  # copies are never over
+        self.stuck = False  # copies never complete
 
     def fail(self, method: str, description: str) -> None:
         self._failing[method] = description
@@ -50,7 +50,7 @@ class FakeCuda:
 
     @property
     def held(self) -> list[str]:
-        """What was taken and not given back."""
+        """Return the resources that were not released."""
         names = {"memory": self._blocks, "pinned": self._pinned, "event": range(self._events)}
         return [name for name, things in names.items() for _ in things]
 
@@ -117,15 +117,15 @@ class FakeCuda:
         host = source if self._on_gpu(target, size) else target
         assert any(at <= host and host + size <= at + length for at, length in self._pinned.items()), "not pinned"
         assert self._on_gpu(target, size) != self._on_gpu(source, size)
-        self._copies[event] = (target, source, size, ASKED_BEFORE_OVER)
+        self._copies[event] = (target, source, size, POLLS_OF_A_COPY)
 
     def is_complete(self, event: int) -> bool:
         self._may("over")
         if event not in self._copies:
             return True
-        target, source, size, asked = self._copies.pop(event)
-        if asked or self.stuck:
-            self._copies[event] = (target, source, size, max(0, asked - 1))
+        target, source, size, polls = self._copies.pop(event)
+        if polls or self.stuck:
+            self._copies[event] = (target, source, size, max(0, polls - 1))
             return False
         if self._on_gpu(target, size):
             self.write(target, ctypes.string_at(source, size))
@@ -144,7 +144,7 @@ class FakeCuda:
         self.copied += len(data)
 
     def read(self, address: int, size: int) -> bytes:
-        """What lies on the GPU at `address`; of the fake alone."""
+        """Return the bytes on the GPU at `address`; only the fake has this."""
         base, block = self._block(address, size)
         return bytes(block[address - base : address - base + size])
 

@@ -11,7 +11,7 @@ from tests.support.cuda_fake import FakeCuda
 
 
 def real_cuda() -> CudaBindings:
-    """CUDA's runtime on the first GPU; skips the test where there is none."""
+    """Return CUDA's runtime on the first GPU; skip the test if there is none."""
     try:
         return CudaBindings(0)
     except CudaError as error:
@@ -19,7 +19,7 @@ def real_cuda() -> CudaBindings:
 
 
 def read_back(runtime: CudaRuntime, address: int, size: int) -> bytes:
-    """The bytes on the GPU at `address`."""
+    """Return the bytes on the GPU at `address`."""
     if isinstance(runtime, FakeCuda):
         return runtime.read(address, size)
     from cuda.bindings import runtime as cuda

@@ -25,7 +25,7 @@ FOR_DECORD = replace(FILM, codec="mjpeg")
 
 
 async def good(decoder: Decoder, film: Source, region: Region) -> None:
-    """A whole, good decode."""
+    """Decode a good file completely."""
     request = region.request(TIMES)
     decoded = await decoder.decode(DecodeTask(film, request))
     assert decoded.media == await decoder.probe(film)
@@ -34,13 +34,13 @@ async def good(decoder: Decoder, film: Source, region: Region) -> None:
 
 
 async def writing(source: Source) -> BinaryIO:
-    """Open the other end of a pipe, as soon as somebody has it open for reading: until then that is an error."""
+    """Open a pipe for writing, as soon as a process has it open for reading."""
     deadline = time.monotonic() + 20
     while True:
         try:
             return open(os.open(source.path, os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0)
         except OSError:
-            assert time.monotonic() < deadline, "nobody opened the pipe"
+            assert time.monotonic() < deadline, "no process opened the pipe"
             await asyncio.sleep(0.01)
 
 
@@ -54,12 +54,12 @@ async def nobody_reads(pipe: BinaryIO) -> None:
     with suppress(BrokenPipeError):
         while True:
             pipe.write(b"m")
-            assert time.monotonic() < deadline, "somebody still reads the pipe"
+            assert time.monotonic() < deadline, "a process still reads the pipe"
             await asyncio.sleep(0.01)
 
 
 def decoder_pids() -> set[int]:
-    """Our processes that are confined as a decoder is: they may write no file."""
+    """Return our processes with a decoder's limits: they may write no file."""
     found = set()
     for pid in descendants(os.getpid()):
         try:

@@ -1,4 +1,4 @@
-"""A name server with a table; an answer may change from one question to the next."""
+"""A name server with a table; answers may change between queries."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from ipaddress import ip_address
 
 A, AAAA, IN = 1, 28, 1
 NAME_ERROR, SILENT = 3, "silent"
-Table = Mapping[str, tuple[str, ...]]  # name -> addresses; `first>later` changes after the first question
+Table = Mapping[str, tuple[str, ...]]  # name -> addresses; `first>later` changes after the first query
 
 
 class DnsServer(socketserver.ThreadingUDPServer):
-    """The server; `asked` counts the questions for addresses of version 4 by name."""
+    """The server; `queries` counts the queries for IPv4 addresses by name."""
 
     daemon_threads = True
 
     def __init__(self, host: str, port: int, table: Table) -> None:
         super().__init__((host, port), _Handler)
-        self.table, self.asked = table, Counter[str]()
+        self.table, self.queries = table, Counter[str]()
         self.lock = threading.Lock()
 
     def addresses(self, name: str, kind: int) -> list[str] | None:
-        """The addresses of one kind; None for a name that is not in the table."""
+        """Return the addresses of one kind; None for a name that is not in the table."""
         entries = self.table.get(name)
         if entries is None:
             return None
         with self.lock:
-            self.asked[name] += kind == A
-            first = self.asked[name] <= 1
+            self.queries[name] += kind == A
+            first = self.queries[name] <= 1
         chosen = [entry.split(">")[0 if first else -1] for entry in entries if entry != SILENT]
         return [address for address in chosen if ip_address(address).version == (4 if kind == A else 6)]
 
@@ -58,7 +58,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 def _name(message: bytes) -> tuple[str, int]:
-    """The name of the question, and where its type begins."""
+    """Return the name of the query, and the offset of its type."""
     labels, position = [], 12
     while length := message[position]:
         labels.append(message[position + 1 : position + 1 + length].decode("latin-1").lower())

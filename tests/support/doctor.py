@@ -1,4 +1,4 @@
-"""A checkout and a run folder that are well as far as the doctor can see, for faults to be planted in."""
+"""A checkout and a run folder without findings, in which tests plant faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ output [ { name: "SCORES" data_type: TYPE_FP32 dims: [ 2 ] label_filename: "labe
 
 
 def healthy(folder: Path, **settings: object) -> Context:
-    """A context that does not run, in `folder`; `settings` by their names."""
+    """Return a healthy context of a stopped stack in `folder`, with these settings."""
     checkout = folder / "checkout"
     _write_checkout(checkout)
     write_model(folder / "models" / "camera")
@@ -39,37 +39,37 @@ def healthy(folder: Path, **settings: object) -> Context:
 
 def context(checkout: Path, folder: Path, **settings: object) -> Context:
     port, metrics = free_ports(2)
-    told = {
+    values = {
         "port": port,
         "triton_metrics_port": metrics,
         "model": "camera",
         "model_dir": folder / "models",
         "run_dir": folder / "run",
     } | settings
-    environment = {f"CLIPSTACK_{name.upper()}": str(value) for name, value in told.items()}
+    environment = {f"CLIPSTACK_{name.upper()}": str(value) for name, value in values.items()}
     return Context(Settings.from_environment(environment), environment, checkout)
 
 
 def running(context: Context, **pids: int) -> Context:
-    """The same, as if Supervisor ran these programs."""
+    """Return the context as if Supervisor ran these programs."""
     programs = {name: Program("RUNNING", pid, 0) for name, pid in pids.items()}
     return replace(context, programs=programs)
 
 
 def named(name: str, module: ModuleType) -> list[Check]:
-    """The check of that name, as a list of one."""
+    """Return the check of that name, as a list."""
     (check,) = [check for check in module.CHECKS if check.name == name]
     return [check]
 
 
 def found(context: Context, checks: Sequence[Check]) -> set[str]:
-    """Names of the faults that `checks` find."""
+    """Return the names of the faults that `checks` find."""
     reports = run_checks(context, checks)
     return {finding.issue for report in reports for finding in report.findings if finding.issue}
 
 
 def words(context: Context, checks: Sequence[Check], fault: KnownIssue) -> str:
-    """What is said of one fault, and how to mend it."""
+    """Return the text of one finding and its fix."""
     findings = [
         finding for report in run_checks(context, checks) for finding in report.findings if finding.issue == fault.name
     ]
@@ -85,7 +85,7 @@ def write_model(folder: Path) -> None:
 
 
 def distribution(context: Context, name: str, version: str, *requires: str) -> Path:
-    """A package as pip leaves it, without its code."""
+    """Write the metadata of an installed package, without its code."""
     folder = context.packages / f"{name}-{version}.dist-info"
     folder.mkdir(parents=True)
     lines = [
@@ -106,11 +106,11 @@ def altered(path: Path, old: str, new: str) -> None:
 
 @contextmanager
 def program(*command: object, **options: Any) -> Iterator[int]:
-    """The pid of a process that lives as long as the block."""
+    """Run a process for the block; yields its pid."""
     process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, **options)
     try:
         deadline = time.monotonic() + 10
-        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # for an instant of exec it has none
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it is empty during exec
             assert time.monotonic() < deadline
         yield process.pid
     finally:
@@ -120,7 +120,7 @@ def program(*command: object, **options: Any) -> Iterator[int]:
 
 @contextmanager
 def file_system(options: str) -> Iterator[Path]:
-    """A small tmpfs of its own; OSError where it cannot be had."""
+    """Mount a small tmpfs; raises OSError if that is not possible."""
     folder = Path(tempfile.mkdtemp(prefix="small-"))
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, timeout=10)
     try:

@@ -1,4 +1,4 @@
-"""A model of OpenVINO's whose inference fails for some clips, which no exported network's does."""
+"""An OpenVINO model whose inference fails for some clips; no exported network does that."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 SHAPE, CLASSES = (1, 4, 4, 3), 3
-# The value of all of a clip: its 48 can be laid out in rows of 4, not of 5. OpenVINO fails for each once: it does not
-# look again at a length that is the same as in the inference before.
+# All bytes of a clip have this value: its 48 bytes fit into rows of 4, not of 5. OpenVINO fails once for each: it does not
+# check a length again that equals the one of the previous inference.
 GOOD, BADS = 4, [length for length in range(5, 48) if 48 % length]
 REASON = "shape of input data"
 
@@ -27,13 +27,13 @@ def clips(*values: int) -> np.ndarray:
     return np.stack([np.full(SHAPE, value, np.uint8) for value in values])
 
 
-def right(count: int) -> np.ndarray:
-    """The scores of so many good clips."""
+def expected_scores(count: int) -> np.ndarray:
+    """Return the scores of `count` good clips."""
     return np.full((count, CLASSES), GOOD, np.float32)
 
 
 def write_network(folder: Path) -> None:
-    """`model.xml`: lays a clip's values out in rows as long as its greatest value, and scores by the mean of all."""
+    """Write `model.xml`: it reshapes a clip into rows as long as its greatest value, and scores by the mean."""
     import openvino
     from openvino import opset13 as op
 
@@ -50,7 +50,7 @@ def write_network(folder: Path) -> None:
 
 
 def write_model(model: Path) -> None:
-    """The model's folder, as Triton serves it."""
+    """Write the model's folder, as Triton serves it."""
     (model / "1").mkdir(parents=True)
     write_network(model / "1")
     (model / "labels.txt").write_text("a\nb\nc\n")

@@ -1,4 +1,4 @@
-"""Makes the small videos and pictures that the tests use: numbered frames, known motion, known corners."""
+"""Small videos and pictures for tests: numbered frames, known motion, known corners."""
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -15,7 +15,7 @@ _NAMES = {(1, 0, 0): "r", (0, 1, 0): "g", (0, 0, 1): "b", (1, 1, 1): "w"}
 
 
 def numbered(number: int, width: int = 160, height: int = 120) -> Frame:
-    """A frame that says its own `number` (0 to 255): eight black or white bars across its central square."""
+    """Return a frame that shows its `number` (0 to 255) as eight black or white bars across its central square."""
     frame = np.full((height, width, 3), 128, np.uint8)
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -26,7 +26,7 @@ def numbered(number: int, width: int = 160, height: int = 120) -> Frame:
 
 
 def read_number(square: Frame) -> int:
-    """The number of a `numbered` frame, read from its central square at any size of 16 pixels and up."""
+    """Return the number of a `numbered` frame, read from its central square of at least 16 pixels."""
     side = square.shape[1]
     centres = [side * (2 * bit + 1) // (2 * _BITS) for bit in range(_BITS)]
     middle = square[square.shape[0] // 2, centres].mean(axis=-1)
@@ -34,7 +34,7 @@ def read_number(square: Frame) -> int:
 
 
 def corners(width: int = 160, height: int = 120) -> Frame:
-    """A frame of four quarters, so that a turn or a mirror shows: red, green above; blue, white below."""
+    """Return a frame of four quarters that shows its orientation: red, green above; blue, white below."""
     frame = np.empty((height, width, 3), np.uint8)
     frame[: height // 2, : width // 2] = (230, 20, 20)
     frame[: height // 2, width // 2 :] = (20, 230, 20)
@@ -44,7 +44,7 @@ def corners(width: int = 160, height: int = 120) -> Frame:
 
 
 def read_corners(frame: Frame) -> str:
-    """The colours of the four quarters, read row by row: "rgbw" when upright."""
+    """Return the colours of the four quarters row by row: "rgbw" if upright."""
     height, width, _ = frame.shape
     names = []
     for y, x in ((1, 1), (1, 3), (3, 1), (3, 3)):
@@ -54,7 +54,7 @@ def read_corners(frame: Frame) -> str:
 
 
 def texture(width: int, height: int, seed: int = 0) -> Frame:
-    """A random picture of many scales, with an edge, in the muted colours of a photograph."""
+    """Return a random picture of many scales, with an edge, in the muted colours of a photograph."""
     rng = np.random.default_rng(seed)
     y, x = np.arange(height)[:, None] / min(width, height), np.arange(width) / min(width, height)
     picture = np.zeros((height, width, 3))
@@ -72,7 +72,7 @@ def texture(width: int, height: int, seed: int = 0) -> Frame:
 
 
 def panning(count: int, width: int = 160, height: int = 120, step: int = 3, seed: int = 0) -> list[Frame]:
-    """`count` frames of a camera panning left: the picture moves right by `step` pixels a frame."""
+    """Return `count` frames of a camera that pans left: the picture moves right by `step` pixels per frame."""
     wide = texture(width + step * count, height, seed)
     lefts = [step * (count - number) for number in range(count)]
     return [np.ascontiguousarray(wide[:, left : left + width]) for left in lefts]
@@ -123,7 +123,7 @@ def write_video(
 
 
 def write_sound(path: Path, seconds: float = 0.5) -> Path:
-    """A file with sound and no picture."""
+    """Write a file with sound and no picture."""
     rate = 8000
     with av.open(str(path), "w") as output:
         stream = output.add_stream("aac", rate=rate)

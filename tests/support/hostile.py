@@ -1,4 +1,4 @@
-"""What a decoder would try that a file has taken over; each returns a word on how far it came, or raises."""
+"""Attempts of a hijacked decoder; each returns a word on its success, or raises."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def remove(path: str) -> str:
 
 
 def write_region(path: str) -> str:
-    """As it should: through a map."""
+    """Write into the region as a decoder does: through a map."""
     with mmap.mmap(region(path).fileno(), 0) as memory:
         memory[:4] = b"seen"
     return "written"
@@ -84,7 +84,7 @@ def execute() -> str:
 
 
 def fork(most: str) -> str:
-    """A bomb of at most that many; who is born waits for its end."""
+    """Start a fork bomb of at most `most` processes, which wait for its end."""
     born: list[int] = []
     try:
         while len(born) < int(most):
@@ -134,7 +134,7 @@ def allocate(size: str) -> str:
 
 
 def spin() -> str:
-    """As a task with a tenth of a second: processor time for itself ends, whatever the clock says."""
+    """Spin as a task with a CPU limit of a tenth of a second."""
     run_limited(0.1, _turn)
     return "went on"
 
@@ -160,7 +160,7 @@ def lower_limits_of(pid: str) -> str:
 
 
 def load_late(*paths: str) -> str:
-    """Not hostile: the modules that probing and decoding load that the forkserver had not."""
+    """Return the modules that probing and decoding import and the fork server had not (not hostile)."""
     before = set(sys.modules)
     for path in paths:
         source = Source(path, 0, os.path.getsize(path))
@@ -180,13 +180,13 @@ def become_root() -> str:
 
 
 def numbers() -> str:
-    """Real, effective and saved user, and groups, as this process's own namespace does not hide them."""
+    """Return the real, effective and saved user, and the groups, outside this process's user namespace."""
     status = Path("/proc/self/status").read_text()
     return " ".join(line.split()[1] for line in status.splitlines() if line.startswith(("Uid", "Gid", "CapEff")))
 
 
 def demux(url: str, demuxer: str = "") -> str:
-    """FFmpeg with every protocol that it has, by PyAV."""
+    """Open an address by PyAV, with every protocol of FFmpeg."""
     protocols = {"protocol_whitelist": "file,http,tcp,udp,rtp,unix,crypto,subfile"}
     options = {**protocols, "safe": "0", "timeout": "3000000", "listen_timeout": "1"}
     with av.open(url, format=demuxer or None, options=options, timeout=5) as container:
@@ -194,5 +194,5 @@ def demux(url: str, demuxer: str = "") -> str:
 
 
 def decode(url: str) -> str:
-    """FFmpeg as decord opens things."""
+    """Open an address by decord."""
     return f"{len(decord.VideoReader(url))} frames"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
-PATIENCE_S = 60.0  # of a slow path
+PATIENCE_S = 60.0  # duration of a slow path
 CONTENT = bytes(range(256)) * 1024
 
 Send = Callable[[bytes], None]
@@ -50,7 +50,7 @@ class _Handler(socketserver.BaseRequestHandler):
         self.server.requests.append(text)
         parts = urlsplit(text.split(" ")[1])
         query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        with suppress(OSError):  # the other side gave up
+        with suppress(OSError):  # the client disconnected
             self.respond(parts.path, query)
 
     def respond(self, path: str, query: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ def is_loopback(address: str) -> bool:
 
 
 def listeners() -> dict[str, str]:
-    """Inode and local address, as the kernel writes it, of every listening TCP socket."""
+    """Return inode and local address, in the kernel's format, of every listening TCP socket."""
     found = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(table) as lines:

@@ -12,7 +12,7 @@ from triton_repo.zoo.training.camera_motion.scenes import photograph, render
 def film_movement(
     path: Path, label: str, *, seconds: float = 2.0, fps: int = 30, width: int = 320, height: int = 240, seed: int = 1
 ) -> Path:
-    """An H.264 file of a photograph that the model was never trained on, under a camera that does `label`."""
+    """Write an H.264 file of a photograph outside the training data, under the camera movement `label`."""
     camera = random_path(label, np.arange(round(seconds * fps)) / fps, np.random.default_rng(seed))
     path.write_bytes(encode(render(photograph("cat"), camera, width, height, 0.5, (0.5, 0.5)), fps, quality=23))
     return path

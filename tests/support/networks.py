@@ -1,4 +1,4 @@
-"""Networks with random weights for the tests, and their logits far apart, so that a mistake shows."""
+"""Networks with random weights whose logits differ widely, so that mistakes show."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def centred_logits(network: nn.Module, example: torch.Tensor) -> nn.Module:
 
 
 def served_video() -> NetworkSpec:
-    """A small X3D-XS: 4 frames of 48 x 48 pixels out of 60, every second one of a 30 fps video."""
+    """Return a small X3D-XS: 4 frames of 48 x 48 pixels out of 60, every second one of a 30 fps video."""
     torch.manual_seed(0)
     network = spread_out(x3d("x3d_xs", 5), torch.randn(2, 3, 4, 48, 48))
     spec = ClipSpec(kind="video", frames=4, stride=2, fps=30, resize=60, crop=48)
@@ -56,7 +56,7 @@ def served_video() -> NetworkSpec:
 
 
 def served_picture() -> NetworkSpec:
-    """A ResNet-18 for pictures of 64 x 64 pixels out of 72."""
+    """Return a ResNet-18 for pictures of 64 x 64 pixels out of 72."""
     torch.manual_seed(0)
     labels = ("ant", "bee", "cow", "dog", "elk", "fox")
     real = resnet("resnet18", labels=labels)
@@ -66,7 +66,7 @@ def served_picture() -> NetworkSpec:
 
 
 def tiny_picture() -> NetworkSpec:
-    """Two convolutions for pictures of 32 x 32 pixels out of 36, as a published network only by name."""
+    """Return a network of two convolutions for pictures of 32 x 32 pixels out of 36, under the name of a published one."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()]
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
@@ -84,7 +84,7 @@ def write_f32_model(served: NetworkSpec, name: str, models: Path) -> Path:
 
 
 def select_f32(folder: Path) -> None:
-    """Let the model in this folder be served by OpenVINO in f32."""
+    """Set the model in this folder to OpenVINO in f32."""
     config = folder / "config.pbtxt"
     engine_config.write(config, engine_config.with_engine(config.read_text(), "openvino", "f32"))
 

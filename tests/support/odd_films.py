@@ -1,4 +1,4 @@
-"""Films whose stored frames are not what a person sees: fields of two moments, and edges that the container hides."""
+"""Films whose stored frames differ from the shown ones: interlaced fields, and edges that the container hides."""
 
 import struct
 from fractions import Fraction
@@ -27,7 +27,7 @@ _INTERLACED: dict[str, tuple[str, str, dict[str, str], bool]] = {  # encoder, pi
 
 
 def moments(count: int, width: int = 192, height: int = 128) -> list[Frame]:
-    """`count` pictures of a camera that pans, one for each field."""
+    """Return `count` pictures of a camera that pans, one per field."""
     wide = texture(width + STEP * count, height, seed=5)
     return [np.ascontiguousarray(wide[:, STEP * number :][:, :width]) for number in range(count)]
 
@@ -58,7 +58,7 @@ def interlaced(folder: Path, name: str, progressive: int = 0, scale: int = 1) ->
 
 
 def _marked(woven: Frame, pixels: str, order: str) -> av.VideoFrame:
-    """A frame in YUV, of which each field has its own colours, marked as `order`."""
+    """Return a YUV frame with its own colours in each field, marked as `order`."""
     picture = av.VideoFrame.from_ndarray(woven, format="rgb24").reformat(format="yuv444p")
     graph = Graph()
     height, width = woven.shape[:2]
@@ -94,7 +94,7 @@ def with_pixel_crop(source: Path, target: Path, crop: Crop) -> Path:
 
 
 def _find(data: bytearray, at: int, name: bytes) -> int:
-    """Where among the elements from `at` on the one with this name begins."""
+    """Return the offset of the element with this name, from `at` on."""
     while data[at : at + len(name)] != name:
         at += 9 - data[at].bit_length()
         width = 9 - data[at].bit_length()
@@ -104,7 +104,7 @@ def _find(data: bytearray, at: int, name: bytes) -> int:
 
 
 def _lengthen(data: bytearray, at: int, more: int) -> None:
-    """Add `more` to the size of an element; an unknown size stays so."""
+    """Add `more` to the size of an element; an unknown size stays unknown."""
     width = 9 - data[at].bit_length()
     ones = (1 << 7 * width) - 1
     value = int.from_bytes(data[at : at + width], "big") & ones

@@ -1,4 +1,4 @@
-"""Every request that the application knows, from its own map: a new route cannot be forgotten."""
+"""All routes of the application, from its own URL map, so that no new route is forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VALUES = {"identity": "0" * 24, "entry": "1" * 24, "place": 0, "filename": "page
 
 
 def requests_of(app: Flask) -> Iterator[tuple[str, str, str]]:
-    """Method, address and endpoint of every rule, with something in the place of each variable."""
+    """Return method, address and endpoint of every rule, with a value for each variable."""
     urls = app.url_map.bind("localhost")
     for rule in app.url_map.iter_rules():
         values = {name: VALUES[name] for name in rule.arguments}

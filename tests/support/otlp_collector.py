@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 @dataclass(frozen=True)
 class Span:
-    """A span that came; ids are hexadecimal, `parent` is empty for a root."""
+    """A received span; ids are hexadecimal, `parent` is empty for a root."""
 
     service: str
     name: str
@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests have no use for a log."""
+        """Log nothing."""
 
 
 def _spans(request: dict[str, Any], ids: Callable[[str], str]) -> Iterator[Span]:
@@ -88,7 +88,7 @@ def _attributes(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _hexadecimal(text: str) -> str:
-    """An id as JSON of OTLP has it; JSON of Protocol Buffers has it in base64."""
+    """Return an id in OTLP's JSON format; Protocol Buffers' JSON has it in base64."""
     return base64.b64decode(text).hex()
 
 

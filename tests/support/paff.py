@@ -1,4 +1,4 @@
-"""H.264 whose pictures are single fields, which no encoder at hand writes: made of small frames by new headers."""
+"""H.264 whose pictures are single fields, made from small frames by new headers, because no available encoder writes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENCODER = {
 
 
 class Bits:
-    """Reads bits of a NAL unit from its second byte on, and writes those of another."""
+    """Read bits of a NAL unit from its second byte on, and write those of another."""
 
     def __init__(self, unit: bytes) -> None:
         body = unit[1:].replace(b"\0\0\3", b"\0\0")
@@ -66,7 +66,7 @@ def fields_of(film: bytes) -> Iterator[bytes]:
                 bits.copy_golomb()
             bits.copy(number_bits)
             bits.written += f"1{is_bottom}"
-            if is_bottom:  # no longer a picture that begins anew
+            if is_bottom:  # the second field does not start a new picture
                 bits.skip_golomb()
                 bits.skip(2)
                 bits.written += "0"

@@ -12,7 +12,7 @@ ADDRESS = "http://127.0.0.1:8080"  # as pages write it
 
 
 def run(stack: Stack, command: str, folder: Path, **more: str) -> str:
-    """The command's output, run in `folder` where its files lie, against the test's own stack."""
+    """Run a command in `folder` against the test's stack and return its output."""
     environment = {
         "CLIPSTACK_URL": stack.url,
         "PATH": f"{stack.python.parent}:/usr/bin:/bin",

@@ -1,4 +1,4 @@
-"""Holds every engine of this machine against the source framework, and prints a Markdown table.
+"""Compare every engine of this machine with the source framework, and print a Markdown table.
 
     .venv/bin/python -m tests.support.parity                      all X3D and ResNet sizes, and camera_motion
     .venv/bin/python -m tests.support.parity --clips 500 x3d_xs   more clips of one
@@ -47,7 +47,7 @@ LEAST_SPREAD = 0.05  # between a label's probabilities over all clips
 def add(
     name: str, folder: Path, checkpoint: Callable[[Path, str, ClipSpec], Path] = official, spec: ClipSpec | None = None
 ) -> InstalledModel:
-    """A published network added as a person would, with the weights that `checkpoint` writes for clips of that kind."""
+    """Add a published network with the weights that `checkpoint` writes for clips of that kind."""
     file = checkpoint(folder, name, spec or published(name).spec)
     clip = ["--size", spec.crop, *(["--frames", spec.frames] if spec.kind == "video" else [])] if spec else []
     words = ["add", name, "--from-file", file, *clip, "--models", folder / "models"]
@@ -63,7 +63,7 @@ def patches(model: InstalledModel, count: int) -> ClipSet:
 
 
 def films(count: int) -> ClipSet:
-    """For camera_motion: photographs it was not trained on, under a moving camera, all movements equally often."""
+    """Return films for camera_motion: photographs outside its training data, all movements equally often."""
     rng, times_s = np.random.default_rng(0), np.arange(FRAMES) * STRIDE / FPS
     scenes = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
     paths = [random_path(LABELS[number % len(LABELS)], times_s, rng) for number in range(count)]
@@ -71,7 +71,7 @@ def films(count: int) -> ClipSet:
 
 
 def rows(model: InstalledModel, clips: ClipSet, wanted: list[Variant]) -> Iterator[AccuracyRow]:
-    """One engine after the other, so that what was done is there when the rest takes too long."""
+    """Yield the rows of one engine after the other, so that partial results are kept."""
     source = origin(model)
     answers = [source.network(clip) for clip in clips.clips]
     if np.ptp(answers, axis=0).max() < LEAST_SPREAD:
@@ -92,7 +92,7 @@ def tick() -> None:
 
 
 def judged(row: AccuracyRow) -> bool:
-    """Not bf16 of random weights: what they say of clips differs so little that rounding is as large."""
+    """Return whether the row is judged; bf16 of random weights is not, because their scores differ as little as rounding."""
     return row.precision == "f32" or row.kind == "filmed"
 
 

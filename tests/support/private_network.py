@@ -32,7 +32,7 @@ class Connection(NamedTuple):
 
 
 def no_namespace() -> str:
-    """Why there can be none here; empty when there can."""
+    """Return why network namespaces are unavailable here; empty if they are available."""
     command = "ip link set lo up && mount --bind /dev/null /etc/resolv.conf"
     try:
         done = subprocess.run(
@@ -55,7 +55,7 @@ def set_up(resolv_conf: Path) -> None:
 
 
 class PacketWatch:
-    """Records every TCP connection that somebody begins to an address that is not public."""
+    """Record every attempt of a TCP connection to an address that is not public."""
 
     def __init__(self, spared: set[int]) -> None:
         self._spared, self.seen = spared, list[Connection]()
@@ -77,7 +77,7 @@ class PacketWatch:
 
 
 def _connection(packet: bytes) -> Connection | None:
-    """The connection that a frame begins, None for all other frames."""
+    """Return the connection that a frame starts, None for all other frames."""
     (kind,) = struct.unpack_from("!H", packet, 12)
     if kind == 0x0800 and packet[23] == socket.IPPROTO_TCP:
         host, start = packet[30:34], 14 + 4 * (packet[14] & 15)

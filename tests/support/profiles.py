@@ -14,7 +14,7 @@ SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06
 
 
 def rgb_profile(primaries: Sequence[Sequence[float]] = ADOBE_RGB, gamma: float = 2.19921875) -> bytes:
-    """A profile whose red, green and blue are these in XYZ, for white D50; Adobe RGB (1998) by default."""
+    """Return a profile whose red, green and blue have these XYZ values, for white D50; Adobe RGB (1998) by default."""
     tags = {name: _xyz(primary) for name, primary in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)}
     return _profile(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(gamma)))
 
@@ -24,7 +24,7 @@ def grey_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """A press that prints magenta where cyan is asked for, and cyan for magenta."""
+    """Return the profile of a press that swaps cyan and magenta."""
     inks = np.array(list(itertools.product((0, 1), repeat=4)))
     shown = (1 - inks[:, [1, 0, 2]]) * (1 - inks[:, 3:])
     colours = Image.fromarray((shown[None] * 255).astype(np.uint8))

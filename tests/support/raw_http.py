@@ -14,21 +14,21 @@ ANSWER_S = 20
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; `status` is 0 when there was no status line."""
+    """An answer; `status` is 0 if there was no status line."""
 
     status: int
     headers: dict[str, str]
     body: bytes
-    twice: frozenset[str] = frozenset()  # names of headers that came more than once
+    twice: frozenset[str] = frozenset()  # names of duplicate headers
 
     @property
     def error(self) -> dict[str, Any]:
-        """The "error" of a JSON body."""
+        """Return the "error" of a JSON body."""
         return json.loads(self.body)["error"]
 
 
 def send(url: str, *pieces: bytes) -> Answer:
-    """Send the bytes to the host of `url` and read one answer, whole or as far as the connection lets it come."""
+    """Send the bytes to the host of `url` and read one answer, complete or until the connection ends."""
     address = urlsplit(url)
     received = b""
     with socket.create_connection((address.hostname, address.port), timeout=ANSWER_S) as connection:

@@ -16,7 +16,7 @@ from tests.support.stacks import until
 
 @contextmanager
 def running_redis(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
-    """Its address; skips where there is no Redis to run."""
+    """Run a Redis and yield its address; skip the test if there is none."""
     program = shutil.which("redis-server")
     if not program:
         pytest.skip("no redis-server: install Debian's package")

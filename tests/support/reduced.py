@@ -45,7 +45,7 @@ def reduce_file(path: Path, reduction: str, model: Model, clips: int = 1) -> Red
 
 
 def grainy(count: int) -> list[Frame]:
-    """Numbered frames, with grain on them that makes large files of them."""
+    """Return numbered frames with grain, which makes the files large."""
     chance = np.random.default_rng(1)
     grain = chance.integers(0, 20, (240, 320, 3), np.uint8)
     return [numbered(number, 320, 240) + np.roll(grain, 7 * number, axis=1) for number in range(count)]

@@ -1,4 +1,4 @@
-"""Holds the torch engine in bf16 against the source framework in f32, on networks that know what they see.
+"""Compare the torch engine in bf16 with the source framework in f32, on networks fitted to generated scenes.
 
     .venv/bin/python -m tests.support.rounding                              500 clips of every X3D and ResNet size: hours
     .venv/bin/python -m tests.support.rounding --clips 100 --real 5 x3d_m   fewer of one
@@ -63,7 +63,7 @@ class Accumulating(TorchDispatchMode):
 
 
 class Held(NamedTuple):
-    """The clips to look at, which no network was made by, and how many classes an answer has."""
+    """Clips that no network was fitted to, and the number of classes."""
 
     spec: ClipSpec
     classes: int
@@ -83,21 +83,21 @@ class Answers:
         return known[: whole * self.classes].reshape(whole, self.classes)
 
     def write(self, number: int, scores: Scores) -> None:
-        """Over what a run that was stopped may have left of this clip."""
+        """Write a clip's scores, over those of a stopped run."""
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.seek(number * self.classes * scores.itemsize)
             file.write(scores.tobytes())
 
 
 def made(name: str, folder: Path) -> InstalledModel:
-    """The model as it is in the folder; fitted and added when it is not there yet."""
+    """Return the model in the folder; fit and add it if it is missing."""
     if not (folder / "models" / name).exists():
         add(name, folder, classifier)
     return installed(folder / "models", name)
 
 
 def answered(ways: Mapping[str, Network], wanted: Mapping[str, int], name: str, folder: Path, held: Held) -> Answered:
-    """What each of `ways` says of the first clips, as many as are `wanted` of it; what is in the folder is kept."""
+    """Return the scores of each of `ways` for its `wanted` first clips; scores in the folder are reused."""
     answers = {way: Answers(folder / f"{name}.{way}", held.classes) for way in ways}
     there = {way: len(answers[way].read()) for way in ways}
     for number in range(max(wanted.values())):
@@ -111,7 +111,7 @@ def answered(ways: Mapping[str, Network], wanted: Mapping[str, int], name: str, 
 
 
 def looked_at(model: InstalledModel, folder: Path, held: Held, count: int, real: int) -> Answered:
-    """Scores of `count` clips in F32 and ACCUMULATED, and of the first `real` REAL."""
+    """Return the scores of `count` clips in F32 and ACCUMULATED, and of the first `real` ones in REAL."""
     source = origin(model)
     with engines.workshop(model) as version:
         engine = engines.load(model, BF16, source, version)
@@ -125,7 +125,7 @@ def looked_at(model: InstalledModel, folder: Path, held: Held, count: int, real:
 
 
 def line(model: InstalledModel, way: str, scores: Scores, right: Scores, truth: NDArray[np.int64]) -> tuple[str, bool]:
-    """A row of the table, and whether it is good by the rule of `verify`."""
+    """Return a row of the table, and whether it passes the rule of `verify`."""
     given = row(BF16, "filmed", scores, right)
     knows = [f"{(item.argmax(axis=1) == truth).mean():.1%}" for item in (right, scores)]
     compared = (f"{given.largest:.1e}", f"{given.same:.1%}", str(given.ties), f"{given.top_1:.1%}")

@@ -1,4 +1,4 @@
-"""Two models for Triton's Python backend: `scripted` does what its clip says, `unloadable` loads once it is cured."""
+"""Two models for Triton's Python backend: `scripted` acts as its clip says, `unloadable` loads once it is repaired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest application, for tests of what gunicorn does around one."""
+"""A minimal WSGI application, for tests of gunicorn."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

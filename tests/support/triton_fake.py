@@ -1,7 +1,7 @@
-"""A Triton with a model on a GPU which is not there: its gRPC face, with GPU memory opened out of `FakeCuda`.
+"""A fake Triton with a model on a fake GPU: its gRPC API, with GPU memory of `FakeCuda`.
 
-It serves one model, whose one score is the mean of a clip. tests/integration/app/inference/test_shared_regions.py holds it to what the real
-server does wherever no GPU is needed for it.
+It serves one model, whose one score is the mean of a clip. tests/integration/app/inference/test_shared_regions.py compares it with the real
+server where no GPU is needed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
 
     def __init__(self) -> None:
         self.system: dict[str, memoryview] = {}
-        self.devices: dict[str, int] = {}  # by the names of the regions that references named
+        self.devices: dict[str, int] = {}  # by the region names of the references
         self.can_open, self.infer_error, self.on_gpu, self.starting = True, "", True, False
 
     def restart(self) -> None:
-        """As a new server: it knows no region."""
+        """Forget all regions, like a new server."""
         self.system.clear()
 
     async def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:
@@ -92,7 +92,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         return answer
 
     async def _on_gpu(self, reference: bytes, context: Any) -> bytes:
-        """The clip of a reference, opened as the backend does it."""
+        """Return the clip of a reference, opened like in the backend."""
         handle, name, _, offset, device = cuda_region.REFERENCE.unpack(reference)
         if not self.on_gpu:
             await _refuse(context, f"unexpected inference input '{cuda_region.INPUT}' for model '{MODEL}'")
@@ -111,7 +111,7 @@ async def _refuse(context: Any, words: str, status: Any = grpc.StatusCode.INTERN
 
 @asynccontextmanager
 async def running_fake() -> AsyncIterator[tuple[FakeTriton, str]]:
-    """The fake and its address."""
+    """Run the fake; yields it and its address."""
     fake, server = FakeTriton(), grpc.aio.server()
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(fake, server)
     port = server.add_insecure_port("127.0.0.1:0")

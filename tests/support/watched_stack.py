@@ -1,4 +1,4 @@
-"""A stack whose watchdog is watched: two built-in models and the scripted ones, and clients that keep asking."""
+"""A stack for tests of its watchdog: two built-in models, the scripted ones, and clients under load."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def watched(own: Stack) -> Stack:
-    """The stack, whose watchdog is new (it has no restart behind it to wait after) and has seen all models answer."""
+    """The stack with a new watchdog, without a backoff from earlier restarts, that has seen all models answer."""
     own.supervisorctl("stop", "watchdog")
     (own.run_dir / paths.WATCHDOG_METRICS).unlink(missing_ok=True)
     own.wait(30)
@@ -55,7 +55,7 @@ def classify(stack: Stack, film: bytes) -> httpx.Response:
 
 
 def is_right(answer: httpx.Response) -> bool:
-    """By its label, and by way of memory that is shared with the Triton of now."""
+    """Return whether the answer has the right label and came through memory shared with the current Triton."""
     if answer.status_code != 200:
         return False
     body = answer.json()
@@ -64,7 +64,7 @@ def is_right(answer: httpx.Response) -> bool:
 
 @contextmanager
 def under_load(stack: Stack, film: bytes, clients: int) -> Iterator[Counter[int]]:
-    """Clients that ask again and again meanwhile; counts the statuses of their answers, 0 for a wrong one."""
+    """Run clients for the block; yields the counts of their statuses, 0 for a wrong answer."""
     counts, ends = Counter[int](), threading.Event()
 
     def client() -> None:

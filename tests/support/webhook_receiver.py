@@ -1,4 +1,4 @@
-"""A receiver of webhooks on a free port: verifies signatures and keeps what came."""
+"""A receiver of webhooks on a free port: verifies signatures and keeps deliveries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Delivered:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Keeps the deliveries in the order in which they came.
+    """Keep the deliveries in the order of their arrival.
 
     `answer` returns the status and headers of the next answer; it may also wait.
     """
@@ -47,11 +47,11 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def entry(self) -> str:
-        """What allows this receiver in CLIPSTACK_WEBHOOKS."""
+        """Return the entry of CLIPSTACK_WEBHOOKS that allows this receiver."""
         return f"{self.origin}!private"
 
     def types(self, job: str | None) -> list[str]:
-        """Types of what came of a job, without repeats."""
+        """Return the types of a job's events, without repeats."""
         ids: dict[str, str] = {}
         for delivery in self.delivered:
             if delivery.job == job:
@@ -59,7 +59,7 @@ class Receiver(ThreadingHTTPServer):
         return list(ids.values())
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A sender that is killed breaks its connection."""
+        """Ignore connections that a killed sender broke."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests have no use for a log."""
+        """Log nothing."""
 
 
 @contextmanager

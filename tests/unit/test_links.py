@@ -1,4 +1,4 @@
-"""Links of all pages, and the Makefile's targets that they name."""
+"""Links of all pages, and the Makefile targets that pages name."""
 
 import re
 from pathlib import Path
@@ -13,14 +13,14 @@ VERB = re.compile(r"`make ([a-z][a-z-]*)")
 
 
 def headings(text: Path) -> set[str]:
-    """Anchors of a file, as GitHub makes them of its headings."""
+    """Return the anchors of a file's headings, as GitHub makes them."""
     lines = FENCED.sub("", text.read_text()).splitlines()
     titles = (line.lstrip("# ").strip().lower() for line in lines if line.startswith("#"))
     return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: str(text.relative_to(CHECKOUT)))
-def test_every_link_leads_somewhere(text: Path) -> None:
+def test_every_link_has_a_target(text: Path) -> None:
     lost = []
     for link in LINK.findall(FENCED.sub("", text.read_text())):
         place, _, anchor = link.partition("#")
@@ -32,7 +32,7 @@ def test_every_link_leads_somewhere(text: Path) -> None:
     assert lost == []
 
 
-def test_every_verb_that_a_text_names_exists() -> None:
+def test_every_named_make_target_exists() -> None:
     verbs = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
     named = {verb for text in TEXTS for verb in VERB.findall(text.read_text())}
     assert named - verbs == set()

@@ -73,7 +73,7 @@ def screen() -> dict[str, int]:
 
 @pytest.fixture
 def scripted() -> bool:
-    """Whether the browser runs JavaScript."""
+    """True if the browser runs JavaScript."""
     return True
 
 

@@ -77,7 +77,7 @@ def main(folder: Path) -> None:
         "jobs": jobs,
         "arrived": reached,
         "packets": packets,
-        "asked": names.asked,
+        "queries": names.queries,
         "left": left,
         "log": log,
     }

@@ -55,8 +55,8 @@ def test_jobs_are_refused_the_same_way(run: dict[str, Any], url: str) -> None:
 
 
 def test_names_are_resolved_once_for_each_connection(run: dict[str, Any]) -> None:
-    assert run["asked"]["changes.example"] == 2  # the second connection is that of the redirect
-    assert run["asked"]["loopback.example"] == 5  # by a URL, two redirects, and a URL and a redirect of jobs
+    assert run["queries"]["changes.example"] == 2  # the second connection is that of the redirect
+    assert run["queries"]["loopback.example"] == 5  # by a URL, two redirects, and a URL and a redirect of jobs
 
 
 def test_nothing_is_left_and_log_has_no_paths(run: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""bench/gpu/run.py from end to end, on the CPU: the real Triton, real slots, a worker that is killed."""
+"""bench/gpu/run.py end to end, on the CPU: the real Triton, real slots, and a killed worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check of answers that comes before every measurement on a GPU, on a CPU: it passes what is right alone."""
+"""The check of answers before every measurement on a GPU, run on a CPU: only right answers pass."""
 
 from __future__ import annotations
 

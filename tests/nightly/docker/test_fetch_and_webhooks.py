@@ -15,7 +15,7 @@ from tests.support.stacks import until
 
 pytestmark = pytest.mark.timeout(1800)
 
-# Serves the files of its folder on port 9000, and prints the type of each event that comes to port 9001
+# Serves the files of its folder on port 9000, and prints the type of each event that port 9001 receives
 BESIDE = """
 import json, threading
 from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
@@ -51,7 +51,7 @@ def compose(images: float) -> Iterator[Compose]:
 
 @pytest.fixture(scope="module")
 def beside(compose: Compose, folder: Path) -> Iterator[str]:
-    """The name of a container on the service's network, there under the name `media`."""
+    """Start a container on the service's network, with the host name `media`; yields its name."""
     name = f"{compose.project}-media"
     network = ("--network", f"{compose.project}_outside", "--network-alias", "media")
     files = ("--user", "0", "--volume", f"{folder}:/media:ro", "--workdir", "/media")

@@ -40,7 +40,7 @@ def coffee() -> bytes:
 
 
 def best(service: Compose, picture: bytes, **params: str) -> tuple[str, str]:
-    """Model and best label of the answer; empty while there is none."""
+    """Return model and best label of the answer; empty while there is none."""
     try:
         answer = service.classify(picture, **params)
     except httpx.HTTPError:

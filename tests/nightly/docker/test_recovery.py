@@ -1,4 +1,4 @@
-"""What the service in containers survives: restarts, kills and stops of its parts, under load."""
+"""Recovery in containers: restarts, kills and stops of parts, under load."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1800)  # the first test builds the images
 
 
 def _programs(service: Compose, part: str) -> dict[str, str]:
-    """What `supervisorctl status` says of each program."""
+    """Return the state of each program by `supervisorctl status`."""
     lines = service("exec", "-T", part, "supervisorctl", "status", check=False).splitlines()
     return {name: state for name, state, *_ in (line.split() for line in lines)}
 
@@ -95,10 +95,10 @@ def test_a_stop_waits_for_an_upload_under_way(service: Compose, pan_left: bytes)
     head = f"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(pan_left)}\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(head.encode())
-        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # nginx has begun with it
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # nginx has accepted the upload
         stop = threading.Thread(target=service, args=("stop", "web"))
         stop.start()
-        # Supervisor says so, or that it is shutting down and says nothing more
+        # Supervisor logs the stop, or only its own shutdown
         until(
             lambda: "RUNNING" not in service("exec", "-T", "web", "supervisorctl", "status", "nginx", check=False), 20
         )

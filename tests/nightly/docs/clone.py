@@ -1,4 +1,4 @@
-"""A clone of this checkout, as somebody new has it, but for what takes minutes to install: that is shared."""
+"""A fresh clone of this checkout that shares the installed packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMMAND_S = 150
 
 
 class Clone:
-    """A checkout with a port of its own, in whose folder commands are typed."""
+    """A checkout with its own port, in whose folder commands run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -29,15 +29,15 @@ class Clone:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("CLIPSTACK_", "PYTEST_", "MAKE", "MFLAGS"))  # of whoever runs the tests
+            if not name.startswith(("CLIPSTACK_", "PYTEST_", "MAKE", "MFLAGS"))  # variables of the test run
         }
         self.environment = kept | {
             "CLIPSTACK_PORT": port,
             "CLIPSTACK_URL": self.url,
         }
 
-    def typed(self, command: str) -> subprocess.CompletedProcess[str]:
-        """What came of a line typed into a shell there."""
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a shell command there and return the result."""
         return subprocess.run(
             ["bash", "-c", command.replace(ADDRESS, self.url)],
             cwd=self.path,
@@ -51,11 +51,11 @@ class Clone:
 
 @contextmanager
 def clone(folder: Path) -> Iterator[Clone]:
-    """All files that git has or would take, in `folder`; what was started there is stopped after."""
+    """Copy all files that git tracks or would add to `folder`; stop what was started there afterwards."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=True).stdout
     for name in filter(None, names.split("\0")):
-        if (CHECKOUT / name).is_file():  # one that was removed is listed until the commit
+        if (CHECKOUT / name).is_file():  # deleted files are listed until the commit
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(CHECKOUT / name, folder / name)
     for model in BUILT_IN:
@@ -70,17 +70,17 @@ def clone(folder: Path) -> Iterator[Clone]:
     try:
         yield made
     finally:
-        made.typed("make down")
+        made.run("make down")
 
 
 def _make_venv(folder: Path) -> None:
-    """With the packages of this checkout's own, and the code of the clone."""
+    """Make a venv with the packages of this checkout and the code of the clone."""
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder / ".venv"], check=True, timeout=60)
     packages = Path(sysconfig.get_path("purelib"))
     own = folder / ".venv" / "lib" / "python3.11" / "site-packages"
     (own / "clone.pth").write_text(f"{folder}\n{folder / 'client'}\n")
     for package in packages.iterdir():
-        if not package.name.startswith("__editable__"):  # which would bring this checkout's code
+        if not package.name.startswith("__editable__"):  # it would import this checkout's code
             (own / package.name).symlink_to(package)
     for name in SCRIPTS:
         script = (packages.parents[2] / "bin" / name).read_text()

@@ -1,4 +1,4 @@
-"""What README.md and docs/ tell people to type, and what they show as the answer.
+"""Commands of README.md and docs/, and the output that the pages show.
 
 A block is `console` (commands after `$ `, each with what it prints), `sh` (commands alone) or `python`. All of them are
 run by tests/nightly/docs/test_pages.py, but for what NOT_HERE lists with the reason; other blocks hold no commands.
@@ -20,7 +20,7 @@ RUN, SHOWN = ("console", "sh", "python"), ("", "js", "json", "nginx", "py", "yam
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 BEGINS_A_COMMAND = re.compile(r"^(\$ |make |curl |docker |sudo |git |pip |python|\.venv/|clipstack[ -])", re.M)
 
-# Commands that this machine cannot or should not run, by how they begin, on which page ("" for all), and why
+# Commands that this machine cannot or should not run: page, start of the command ("" for all), and the reason
 NOT_HERE = {
     ("README.md", "git clone"): "the tests run in a clone",
     ("README.md", ".venv/bin/clipstack-models train"): "minutes; tests/integration/zoo/training/test_train.py",
@@ -129,7 +129,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def steps(page: Path) -> list[Step]:
-    """All that the page has people run, in order."""
+    """Return all commands of the page in order."""
     return [step for block in blocks(page) if block.language in RUN for step in _steps(block)]
 
 
@@ -148,7 +148,7 @@ def _steps(block: Block) -> Iterator[Step]:
 
 
 def matches(shown: str, printed: str) -> bool:
-    """Whether a page shows what was printed, but for what differs from time to time.
+    """Return whether the page shows the output, except for parts that vary.
 
     `…` is anything, a line of it any lines; a number is any number, an id any id, a bar or a gap of any length.
     """
@@ -164,7 +164,7 @@ _ANY = {"any": "(?s:.*?)", "id": "[0-9a-f]{24,32}", "number": r"\d+(?:[.:]\d+)*"
 
 
 def _line(text: str) -> str:
-    """A pattern for one line; bars and what stands after the last number of a line may be gone."""
+    """Return a pattern for one line; bars and the text after the last number are optional."""
     parts, end = [], 0
     for found in _CHANGING.finditer(text):
         parts += [re.escape(text[end : found.start()]), _ANY[str(found.lastgroup)]]

@@ -1,4 +1,4 @@
-"""The commands of docs/access.md, typed beside a stack that asks for keys."""
+"""The commands of docs/access.md, run beside a stack that requires keys."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def blocks() -> list[list[str]]:
 
 def test_create_list_and_revoke_keys(stack: Stack, tmp_path: Path) -> None:
     own = stack.settings.environment() | {"CLIPSTACK_DATA_DIR": str(tmp_path / "data")}
-    told = [run(stack, command, tmp_path, **own) for command in blocks()[0]]
-    assert [text.partition("_")[0] for text in told[:2]] == ["clipstack"] * 2
-    assert "picture,short" in told[2] and "bob" in told[4]
+    outputs = [run(stack, command, tmp_path, **own) for command in blocks()[0]]
+    assert [text.partition("_")[0] for text in outputs[:2]] == ["clipstack"] * 2
+    assert "picture,short" in outputs[2] and "bob" in outputs[4]
 
 
 @pytest.mark.parametrize("command", blocks()[1])

@@ -1,4 +1,4 @@
-"""What docs/client.md tells people to type really works."""
+"""The commands of docs/client.md work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(stack: Stack, tmp_path: Path) -> Iterator[Path]:
-    """The files that the page speaks of; no job is left after the test."""
+    """The files that the page uses; all jobs are removed after the test."""
     film_movement(tmp_path / "clip.mp4", "pan_left", width=1280, height=720)
     for name, label in (("clips/a.mp4", "pan_left"), ("clips/b.mp4", "zoom_in"), ("more/by/far/c.mp4", "tilt_up")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

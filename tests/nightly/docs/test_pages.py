@@ -1,6 +1,6 @@
-"""Whoever is new types what the README says, in its order, in a clone; then what every other page says, there too.
+"""Run the commands of the README in its order, in a fresh clone, then those of every other page.
 
-What pages show as answers is compared with what is printed. tests/nightly/docs/snippets.py lists what is not run here, and why.
+The output is compared with what the pages show. tests/nightly/docs/snippets.py lists commands that are not run, and why.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ README, *OTHERS = pages()
 API = CHECKOUT / "docs" / "api.md"
 pytestmark = pytest.mark.timeout(600)
 
-# Instead of the network, and so that models are soon exported and compared; where several fit, the first counts
+# Replacements that avoid the network and shorten exports and comparisons; the first match counts
 INSTEAD = {
     "add x3d_m --from-file X3D_M.pyth": " --frames 2 --size 32",
     "add x3d_m": " --from-file X3D_M.pyth --frames 2 --size 32",
     "add my_model": " --frames 2 --size 32",
     "-models verify": " --clips 2",
 }
-MAY_WARN = ("make doctor", ".venv/bin/clipstack doctor")  # a machine that is busy or short of something is told so
+MAY_WARN = ("make doctor", ".venv/bin/clipstack doctor")  # they warn on a busy or small machine
 
 
 @pytest.fixture(scope="module")
 def newcomer() -> Iterator[tuple[Clone, str]]:
-    """The clone with all that pages speak of, and what its first command printed: `make demo`."""
+    """The clone with the files that pages use, and the output of its first command, `make demo`."""
     for needed in ("curl", "make", "git", "unzip"):
         if not shutil.which(needed):
             pytest.skip(f"{needed} is not installed")
@@ -66,7 +66,7 @@ def newcomer() -> Iterator[tuple[Clone, str]]:
     try:
         with clone(folder) as made:
             first = _first_step()
-            done = made.typed(first.text)
+            done = made.run(first.text)
             assert (first.text, done.returncode) == ("make demo", 0), done.stderr
             _files(folder)
             yield made, done.stdout
@@ -99,12 +99,12 @@ def _files(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def typed_before() -> set[str]:
-    """Commands that succeeded already: one that stands on several pages is run once."""
+    """Commands that have succeeded: a command on several pages runs once."""
     return set()
 
 
 def follow(newcomer: Clone, page: Path, typed_before: set[str]) -> int:
-    """Does all that the page says, and compares; how many steps that were."""
+    """Run all steps of the page, compare their output, and return their number."""
     done = 0
     for step in steps(page):
         if step.why_not_here is None:
@@ -122,7 +122,7 @@ def _do(newcomer: Clone, step: Step) -> str:
     else:
         command = step.text.replace("FOLDER", "clips")
         command += next((more for words, more in INSTEAD.items() if words in command), "")
-    result = newcomer.typed(command)
+    result = newcomer.run(command)
     allowed = (0, 2) if step.text.startswith(MAY_WARN) else (0,)
     assert result.returncode in allowed, f"{step.page}: {command}\n{result.stdout}{result.stderr}"
     if step.shown is not None:
@@ -143,7 +143,7 @@ def test_a_new_user_s_path(newcomer: tuple[Clone, str], typed_before: set[str]) 
 def test_the_answer_that_the_api_page_explains(newcomer: tuple[Clone, str]) -> None:
     (shortened,) = [json.loads(block.text) for block in blocks(API) if block.language == "json"]
     output = (
-        newcomer[0].typed(f'curl -sS -H "Cache-Control: no-cache" -T clip.mp4 -X POST "{ADDRESS}/v1/classify"').stdout
+        newcomer[0].run(f'curl -sS -H "Cache-Control: no-cache" -T clip.mp4 -X POST "{ADDRESS}/v1/classify"').stdout
     )
     answer = json.loads(output)
     assert shortened.keys() <= answer.keys()
@@ -208,17 +208,17 @@ def test_every_exception_is_needed_and_has_a_reason() -> None:
         assert any(page in ("", step.page) and step.text.startswith(begins) for step in every), (page, begins)
 
 
-def test_what_the_unit_of_systemd_does(newcomer: tuple[Clone, str]) -> None:
+def test_systemd_unit_starts_and_stops_the_service(newcomer: tuple[Clone, str]) -> None:
     clone, _ = newcomer
     unit = configparser.ConfigParser(interpolation=None, strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string((CHECKOUT / "deploy" / "systemd" / "clipstack.service").read_text())
-    told = {name: value.replace("/opt/clipstack", str(clone.path)) for name, value in unit["Service"].items()}
+    service = {name: value.replace("/opt/clipstack", str(clone.path)) for name, value in unit["Service"].items()}
     for name in ("ExecStart", "ExecReload", "ExecStop"):
-        assert told["WorkingDirectory"] == str(clone.path)
-        done = clone.typed(told[name])
+        assert service["WorkingDirectory"] == str(clone.path)
+        done = clone.run(service[name])
         assert done.returncode == 0, (name, done.stdout, done.stderr)
-        pid = Path(told["PIDFile"])
+        pid = Path(service["PIDFile"])
         assert pid.exists() == (name != "ExecStop"), name
         if pid.exists():
             assert "supervisord" in Path(f"/proc/{int(pid.read_text())}/cmdline").read_text()

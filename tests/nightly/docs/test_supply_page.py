@@ -1,4 +1,4 @@
-"""Triton tells its version only while it runs."""
+"""The version of Triton on docs/supply.md, which only a running server reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deploy.stack.stack import Stack
 from deploy.supply.page import PAGE
 
 
-def test_page_on_supply_tells_version_of_triton_that_runs(stack: Stack) -> None:
+def test_page_has_the_version_of_the_running_triton(stack: Stack) -> None:
     with InferenceServerClient(stack.settings.triton_target) as triton:
         version = triton.get_server_metadata(client_timeout=10.0).version
     assert f"Triton's server is {version} " in PAGE.read_text()

@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests, and the way from a test to its row: `test_07_...` measures row 7."""
+"""Fixtures of the fault tests; the number of a test is that of its row: `test_07_...` measures row 7."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def pytest_runtest_makereport(item: Any) -> Generator[None, pytest.TestReport, p
 
 
 @pytest.fixture(scope="session", autouse=True)
-def tidy_when_told_to_end() -> None:
-    """SIGTERM as SIGINT: stacks are taken down, folders removed."""
+def clean_up_on_sigterm() -> None:
+    """Handle SIGTERM like SIGINT: stop stacks and remove folders."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -67,21 +67,21 @@ def row(request: pytest.FixtureRequest) -> Row:
 
 @pytest.fixture(scope="session")
 def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Films by their movement: an answer that belongs to another request has another label."""
+    """Films by their movement, so that an answer to another request has another label."""
     folder = tmp_path_factory.mktemp("films")
     return {label: film_movement(folder / f"{label}.mp4", label).read_bytes() for label in LABELS}
 
 
 @pytest.fixture(scope="session")
 def long_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """For jobs: some seconds of work."""
+    """A film for jobs of some seconds."""
     frames = panning(600, 160, 120, step=1, seed=9)
     return write_video(tmp_path_factory.mktemp("long") / "long.mp4", frames).read_bytes()
 
 
 @pytest.fixture(scope="session")
 def faulty_stack() -> Iterator[Stack]:
-    """The stack that most rows harm, one after the other."""
+    """The stack in which most rows cause their faults, one after the other."""
     with running_stack(web_workers="2") as stack:
         yield stack
 
@@ -93,7 +93,7 @@ def known(faulty_stack: Stack, films: dict[str, bytes]) -> ReferenceScores:
 
 @pytest.fixture(scope="session")
 def rate(faulty_stack: Stack, films: dict[str, bytes], known: ReferenceScores) -> float:
-    """Requests a second: half of what the stack can do on this machine."""
+    """Requests per second: half of the stack's capacity on this machine."""
     return capacity(faulty_stack.url, films) / 2
 
 

@@ -17,8 +17,8 @@ from tests.support.leaks import descendants
 from tests.support.stack_state import owners_of_regions, ready, regions, registered
 from tests.support.stacks import until
 
-TIDY_S = 20.0  # regions of the dead are gone, and no orphan is left
-USUAL_HOP_S, HOP_S = 0.25, 0.06  # of a job beside the fault; of one that it happens to
+TIDY_S = 20.0  # until regions of dead processes are gone and no orphan is left
+USUAL_HOP_S, HOP_S = 0.25, 0.06  # of a job beside the fault, and of the job that the fault affects
 LONGEST_S = 120.0
 
 
@@ -34,9 +34,9 @@ class FaultRuns:
 
     @contextmanager
     def of(self, stack: Stack, *, jobs: bool = True, private_memory: bool = False) -> Iterator[FaultRun]:
-        """Half the capacity flows for the block, in which the fault comes; afterwards the stack is looked over.
+        """Run a load of half the capacity for the block, in which the fault happens, and check the stack afterwards.
 
-        Without `jobs` none is handed in before; a stack with `private_memory` has a /dev/shm of its own.
+        Without `jobs` no job is submitted before; a stack with `private_memory` has its own /dev/shm.
         """
         stack.wait(60)
         flow = SteadyLoad(stack.url, self.films, self.known, self.rate)
@@ -106,7 +106,7 @@ class FaultRun:
 
 
 def orphans(stack: Stack) -> dict[int, str]:
-    """Processes of the stack that its supervisord does not have below it."""
+    """Return the processes of the stack that are not descendants of its supervisord."""
     number = int((stack.run_dir / "supervisord.pid").read_text())
     family = descendants(number) | {number}
     return {pid: name for pid, name in stack.processes().items() if pid not in family}

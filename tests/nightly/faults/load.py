@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import httpx
 
 SHARED = "system_shared_memory"
-NEAR = 0.01  # a score depends a little on what else is in its batch, and much on the clip
+NEAR = 0.01  # tolerance of a score, which depends a little on the rest of its batch
 CALM_S = 2.0
-PATIENCE_S = 90.0  # of a client: longer than the service's own limits
+PATIENCE_S = 90.0  # timeout of a client, longer than the service's own limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +40,30 @@ ReferenceScores = Mapping[str, tuple[tuple[str, float], ...]]
 
 
 class SteadyLoad:
-    """`rate` requests a second with `films` in turns, each to be answered with its scores in `known`."""
+    """Send `rate` requests per second with `films` in turns; `known` has the right scores."""
 
     def __init__(self, url: str, films: Mapping[str, bytes], known: ReferenceScores, rate: float) -> None:
         self._url, self._films, self._known, self._rate = url, films, known, rate
         self._ends = threading.Event()
         self.samples: list[Sample] = []
-        self.under_way: dict[int, float] = {}  # when each was sent
+        self.under_way: dict[int, float] = {}  # time at which each was sent
         self.most_under_way = 0
         self.began = time.monotonic()
 
     def is_right(self, sample: Sample) -> bool:
         if sample.status != 200:
             return False
-        told, right = dict(sample.scores), dict(self._known[sample.film])
-        return told.keys() == right.keys() and all(abs(told[label] - score) < NEAR for label, score in right.items())
+        scores, right = dict(sample.scores), dict(self._known[sample.film])
+        return scores.keys() == right.keys() and all(
+            abs(scores[label] - score) < NEAR for label, score in right.items()
+        )
 
     def wrong(self) -> list[Sample]:
-        """Answers that are good by their status, and are not this film's."""
+        """Return answers with status 200 and wrong scores."""
         return [sample for sample in list(self.samples) if sample.status == 200 and not self.is_right(sample)]
 
     def bad(self, since: float = 0.0) -> list[Sample]:
-        """Whatever ended after `since` without a right answer."""
+        """Return requests that ended after `since` without a right answer."""
         return [sample for sample in list(self.samples) if sample.ended >= since and not self.is_right(sample)]
 
     def statuses(self, since: float = 0.0) -> Counter[str]:
@@ -70,11 +72,11 @@ class SteadyLoad:
         )
 
     def unsteady_s(self, fault: float) -> float:
-        """Seconds from `fault` to the end of the last request without a right answer; 0 when there was none."""
+        """Return the seconds from `fault` to the end of the last request without a right answer; 0 if there was none."""
         return max((sample.ended - fault for sample in self.bad(fault)), default=0.0)
 
     def is_calm(self, fault: float) -> bool:
-        """Whether all that was sent lately has its right answer, and nobody waits."""
+        """Return whether all recent requests have their right answers, and none waits."""
         now = time.monotonic()
         lately = [sample for sample in list(self.samples) if sample.sent >= now - CALM_S]
         waits = min(list(self.under_way.values()), default=now)
@@ -110,15 +112,15 @@ class SteadyLoad:
         self.most_under_way = max(self.most_under_way, len(self.under_way))
         try:
             answer = await http.post("/v1/classify?top_k=10", content=self._films[film])
-            sample = told(film, sent, answer)
+            sample = to_sample(film, sent, answer)
         except httpx.HTTPError as error:
             sample = Sample(film, sent, time.monotonic(), 0, type(error).__name__)
         self.samples.append(sample)
         del self.under_way[number]
 
 
-def told(film: str, sent: float, answer: httpx.Response) -> Sample:
-    """What an answer says; one that is no JSON of ours counts as none."""
+def to_sample(film: str, sent: float, answer: httpx.Response) -> Sample:
+    """Return an answer as a sample; one that is not our JSON has status 0."""
     ended = time.monotonic()
     try:
         body = answer.json()
@@ -131,20 +133,20 @@ def told(film: str, sent: float, answer: httpx.Response) -> Sample:
 
 
 def known_scores(url: str, films: Mapping[str, bytes]) -> ReferenceScores:
-    """What the service says of each film when it has nothing else to do; no two have the same best label."""
-    found = {}
+    """Return the scores of each film from the idle service; no two films may have the same best label."""
+    result = {}
     for name, film in films.items():
         ends = time.monotonic() + PATIENCE_S
-        while not found.get(name):  # a machine that is busy with others may take Triton away for a moment
+        while not result.get(name):  # on a busy machine Triton may be unavailable for a moment
             answer = httpx.post(f"{url}/v1/classify?top_k=10", content=film, timeout=30)
-            found[name] = told(name, time.monotonic(), answer).scores
-            assert found[name] or (answer.status_code == 503 and time.monotonic() < ends), answer.text
-    assert len({scores[0][0] for scores in found.values()}) == len(films), "these films cannot be told apart"
-    return found
+            result[name] = to_sample(name, time.monotonic(), answer).scores
+            assert result[name] or (answer.status_code == 503 and time.monotonic() < ends), answer.text
+    assert len({scores[0][0] for scores in result.values()}) == len(films), "two films have the same best label"
+    return result
 
 
 def capacity(url: str, films: Mapping[str, bytes], clients: int = 8, seconds: float = 6.0) -> float:
-    """Answers a second when so many clients each ask again at once."""
+    """Return the answers per second to `clients` clients that send without pause."""
 
     async def measure() -> float:
         counted, begin = 0, time.monotonic()
@@ -165,7 +167,7 @@ def capacity(url: str, films: Mapping[str, bytes], clients: int = 8, seconds: fl
 
 @contextmanager
 def running_load(flow: SteadyLoad) -> Iterator[SteadyLoad]:
-    """With requests going out for the block; all are answered when it ends."""
+    """Run the load for the block; all its requests are answered when it ends."""
     thread = threading.Thread(target=flow.run, name="flow", daemon=True)
     thread.start()
     try:

@@ -12,11 +12,11 @@ from deploy.stack.stack import Stack
 from tests.support.stacks import CHECKOUT
 
 FILLING = "filling"
-ALMOST_KIB = 1024  # others may have removed a file of theirs meanwhile
+ALMOST_KIB = 1024  # other programs may have removed files meanwhile
 
 
 def no_enclosure() -> str:
-    """Why it cannot be had here; empty when it can."""
+    """Return why mount namespaces are unavailable here; empty if they are available."""
     tried = subprocess.run(
         ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True, timeout=10
     )
@@ -25,12 +25,12 @@ def no_enclosure() -> str:
 
 @dataclass(frozen=True)
 class Enclosure:
-    """`folders` tells of a stack which folders are file systems of their own, with tmpfs's size, or "ro" of them."""
+    """A mount namespace; `folders` maps folders of a stack to the size of their tmpfs, or to "ro"."""
 
     folders: Callable[[Stack], Mapping[Path, str]]
 
     def start(self, stack: Stack) -> None:
-        """As `stack.up()`; raises CalledProcessError, with what was said in `stderr`, when it refuses."""
+        """Start the stack; raises CalledProcessError with `stderr` if it refuses."""
         mounts = []
         for folder, size in self.folders(stack).items():
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ class Enclosure:
         )
 
     def inside(self, stack: Stack, command: str) -> str:
-        """What a shell says that sees what the stack sees."""
+        """Run a shell command in the namespace and return its output."""
         number = (stack.run_dir / "supervisord.pid").read_text().strip()
         done = subprocess.run(
             ["nsenter", "--mount", "--target", number, "sh", "-c", command], capture_output=True, text=True, timeout=30
@@ -56,7 +56,7 @@ class Enclosure:
         return done.stdout
 
     def fill(self, stack: Stack, folder: Path) -> None:
-        """Until nothing more fits."""
+        """Fill the file system of `folder`."""
         self.inside(stack, f"cat /dev/zero > {folder}/{FILLING}")
         free = int(self.inside(stack, f"df --output=avail {folder} | tail -1"))
         assert free < ALMOST_KIB, f"{free} KiB are still free"

@@ -19,7 +19,7 @@ def children(pid: int) -> list[int]:
 
 
 def web_workers(stack: Stack) -> list[int]:
-    """Gunicorn's workers: the children of its master."""
+    """Return gunicorn's workers: the children of its master."""
     return children(pid_of(stack, "web"))
 
 
@@ -28,20 +28,20 @@ def nginx_workers(stack: Stack) -> list[int]:
 
 
 def decoders(worker: int) -> set[int]:
-    """Processes that a web worker decodes in: children of the server that they are forked from."""
+    """Return the decoder processes of a web worker: children of its fork server."""
     return descendants(worker) - set(children(worker))
 
 
 def send(number: signal.Signals, pids: Iterable[int]) -> None:
     for pid in pids:
-        assert pid > 1, "0, what Supervisor says of a program that does not run, is everybody here"
+        assert pid > 1, "Supervisor reports pid 0 for a stopped program, and kill() takes it for the process group"
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 @contextmanager
 def stopped(pids: Iterable[int]) -> Iterator[None]:
-    """SIGSTOP for the block; who is still there goes on after it."""
+    """Stop the processes with SIGSTOP for the block, then continue those that still exist."""
     pids = list(pids)
     send(signal.SIGSTOP, pids)
     try:
@@ -51,7 +51,7 @@ def stopped(pids: Iterable[int]) -> Iterator[None]:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """Processor time that these have used."""
+    """Return the CPU time of the processes in seconds."""
     ticks = 0
     for pid in pids:
         with suppress(OSError, IndexError):

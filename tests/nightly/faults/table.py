@@ -21,7 +21,7 @@ TABLES: dict[str, tuple[str, Promises]] = {
     "<!-- load, written by `make faults`: begin -->": ("load", LOADS),
     "<!-- written by `make faults`: begin -->": ("fault", PROMISES),
 }
-# Said in words below the table, and in it only where it is not so
+# Described below the table; a row mentions only exceptions
 USUAL = ("other errors: none", "wrong answers: 0", "the job before it: done", "no orphan", "no region left")
 MEASURED = re.compile(r"^Measured on (.*)\. \d+ rows: ", re.MULTILINE)
 VERDICTS = {"passed": "pass", "failed": "**fail**", "skipped": "not run"}
@@ -30,16 +30,18 @@ VERDICTS = {"passed": "pass", "failed": "**fail**", "skipped": "not run"}
 def lines(
     rows: dict[int, dict[str, Any]], promises: Promises = PROMISES, what: str = "fault", page: str = ""
 ) -> list[str]:
-    """A table and what stands above it, as Markdown; `page` is what stands there now."""
+    """Return a table and the text above it as Markdown; `page` is the current content."""
     made = [
-        _line(number, *promises[number], rows[number]) if number in rows else _stands(number, *promises[number], page)
+        _line(number, *promises[number], rows[number])
+        if number in rows
+        else _current_line(number, *promises[number], page)
         for number in promises
     ]
     verdicts = Counter(line.rsplit("|", 2)[1].strip(" *") for line in made)
     summary = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
     here = [_place(row["machine"]) for row in rows.values() if row["verdict"] != "skipped"]
-    stays = any(line in page and not line.endswith("| not run |") for line in made)
-    before = MEASURED.search(page) if stays else None
+    has_old_rows = any(line in page and not line.endswith("| not run |") for line in made)
+    before = MEASURED.search(page) if has_old_rows else None
     result = dict.fromkeys([*(before[1].split("; ") if before else ()), *here])
     return [
         f"Measured on {'; '.join(result) or 'no machine yet'}. {len(promises)} rows: {summary}.",
@@ -50,7 +52,7 @@ def lines(
     ]
 
 
-def _stands(number: int, happens: str, promised: str, page: str) -> str:
+def _current_line(number: int, happens: str, promised: str, page: str) -> str:
     begin = f"| {number} | {happens} | {promised} |"
     return next((line for line in page.splitlines() if line.startswith(begin)), _line(number, happens, promised, None))
 
@@ -66,16 +68,16 @@ def _line(number: int, happens: str, promised: str, row: dict[str, Any] | None) 
 
 
 def _measured(row: dict[str, Any]) -> str:
-    told = [f"**{item}**" if item in row["broken"] else item for item in row["measured"] if item not in USUAL]
+    measured = [f"**{item}**" if item in row["broken"] else item for item in row["measured"] if item not in USUAL]
     if row["why"] and not row["broken"]:
-        told.append(" ".join(row["why"].split())[:200])
-    return "; ".join(told).replace("|", "\\|")
+        measured.append(" ".join(row["why"].split())[:200])
+    return "; ".join(measured).replace("|", "\\|")
 
 
 def main() -> None:
     page = PAGE.read_text()
     for begin, (what, promises) in TABLES.items():
-        # a table of which nothing was measured here stays as it is
+        # A table without a measurement on this machine stays unchanged
         if rows := {number: row for number, row in kept().items() if number in promises}:
             before, rest = page.split(begin)
             stands, after = rest.split(END, 1)

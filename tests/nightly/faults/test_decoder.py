@@ -1,4 +1,4 @@
-"""Files that are made to hold up, to crash or to starve whoever decodes them."""
+"""Files that make decoders spin, crash or run out of memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def strict() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def slow_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """One key frame, and then so many large pictures of noise that the middle is seconds of decoding away."""
+    """A key frame followed by large frames of noise: the middle takes seconds to decode."""
     noise = np.random.default_rng(1).integers(0, 255, (3000, 4000, 3), np.uint8)
 
     def frames() -> Iterator[Frame]:
@@ -50,7 +50,7 @@ def slow_film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def bomb(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Its table of times claims 2^31 frames: decord asks for room for all of them and aborts."""
+    """A film whose table of times claims 2^31 frames: decord allocates memory for all of them and aborts."""
     folder = tmp_path_factory.mktemp("bomb")
     path = write_video(folder / "bomb.mov", map(numbered, range(30)), codec="mjpeg", pixels="yuvj420p")
     data = bytearray(path.read_bytes())
@@ -86,12 +86,12 @@ def test_05_decoder_spins(strict: Stack, fault_runs: FaultRuns, row: Row, slow_f
 def test_06_decoder_aborts(strict: Stack, fault_runs: FaultRuns, row: Row, bomb: bytes) -> None:
     with fault_runs.of(strict) as fault_run:
         fault_run.mark_fault()
-        told = [post(strict, bomb)[0] for _ in range(10)]
-        row.check(f"10 files that would abort decord: {sorted(set(told))}", set(told) == {"422 undecodable"})
+        answers = [post(strict, bomb)[0] for _ in range(10)]
+        row.check(f"10 files that would abort decord: {sorted(set(answers))}", set(answers) == {"422 undecodable"})
         fault_run.check_recovery(0.0, "all others: errors until")
         fault_run.check_errors()
         fault_run.mark_fault()
-        for number in range(KILLED):  # as the kernel does when there is no memory
+        for number in range(KILLED):  # like the kernel's OOM killer
             workers = web_workers(strict)
             send(signal.SIGKILL, sorted(decoders(workers[number % len(workers)]))[:1])
             time.sleep(0.5)
@@ -116,10 +116,10 @@ def test_43_decoders_killed_at_work(
         fault_run.check_errors("503")
         fault_run.mark_fault()
         with killing(faulty_stack):
-            told = [post(faulty_stack, films["pan_left"])[0] for _ in range(5)]
+            answers = [post(faulty_stack, films["pan_left"])[0] for _ in range(5)]
         over = time.monotonic()
         allowed = {"200", "503 not_ready", "503 overloaded"}
-        row.check(f"all decoders killed every {EVERY_S:g} s: {sorted(set(told))}", set(told) <= allowed)
+        row.check(f"all decoders killed every {EVERY_S:g} s: {sorted(set(answers))}", set(answers) <= allowed)
         fault_run.check_recovery(STORM_S, "right answers to all after that and", since=over)
         fault_run.check_errors("503")
         answer, _ = post(faulty_stack, films["pan_left"])
@@ -128,7 +128,7 @@ def test_43_decoders_killed_at_work(
 
 @contextmanager
 def killing(stack: Stack) -> Iterator[None]:
-    """Kill every decoder of the stack's web workers all the time, for the block."""
+    """Kill every decoder of the stack's web workers repeatedly for the block."""
     ending = threading.Event()
 
     def kill() -> None:

@@ -52,7 +52,7 @@ def test_26_job_worker_killed(
         until(lambda: windows_done(http, fault_run.job) > before, 60)
         row.check_within("went on after", time.monotonic() - fault_run.fault, 30)
         job = wait_for_job(http, fault_run.job, 120)
-        read(journal(faulty_stack, fault_run.job))  # raises when a window is missing or there twice
+        read(journal(faulty_stack, fault_run.job))  # raises if a window is missing or duplicated
         same = job["timeline"]["segments"] == whole["timeline"]["segments"]
         row.check("one result, the same as without", same)
         fault_run.check_recovery(0.0, "requests: errors until")
@@ -62,7 +62,7 @@ def test_26_job_worker_killed(
 
 
 def _killed_at_one_window(stack: Stack, http: httpx.Client, film: bytes) -> tuple[int, str]:
-    """Kills the job worker again and again, MOST times, at a job that gets no further, because Triton is stopped."""
+    """Kill the job worker MOST times during a job that makes no progress, because Triton is stopped."""
     with _unwatched(stack), stopped([pid_of(stack, "triton")]):
         job = Job(
             stack.settings.data_dir / "jobs" / http.post("/v1/jobs", content=film).raise_for_status().json()["id"]
@@ -82,7 +82,7 @@ def _killed_at_one_window(stack: Stack, http: httpx.Client, film: bytes) -> tupl
 
 @contextmanager
 def _unwatched(stack: Stack) -> Iterator[None]:
-    """Without the watchdog, which would replace Triton."""
+    """Stop the watchdog for the block, because it would replace Triton."""
     stack.supervisorctl("stop", "watchdog")
     try:
         yield
@@ -97,7 +97,7 @@ def roomy() -> Iterator[Stack]:
 
 
 def killable(stack: Stack, victim: str) -> list[int]:
-    """Its process; none as long as there is not yet a successor of the last one."""
+    """Return its process; None while the last one has no successor."""
     if victim == "the job worker":
         return [jobs] if (jobs := pid_of(stack, "jobs")) else []
     master = pid_of(stack, "web")
@@ -133,7 +133,7 @@ def test_27_kills_at_random_moments(
         try:
             for number in range(KILLS):
                 victim = ["a web worker", "the job worker", "a web worker", "gunicorn"][number % 4]
-                if number % 4 == 0:  # else there were kills only, and hardly ever a job
+                if number % 4 == 0:  # let some jobs finish
                     until(partial(more_than, len(accepted)), 60)
                 time.sleep(chance.uniform(0.0, 0.6))
                 send(signal.SIGKILL, until(partial(killable, roomy, victim), 60))
@@ -190,7 +190,7 @@ def test_28_queue_locked_and_corrupt(
         row.check(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
         fault_run.check_recovery(0.0, "requests: errors until")
         fault_run.check_errors()
-        # What was written last lies in the queue's log: only who opens it after all have closed it finds no database
+        # The last writes are in the write-ahead log: only a process that opens the file after all others closed it sees the damage
         fault_run.mark_fault()
         send(
             signal.SIGKILL,

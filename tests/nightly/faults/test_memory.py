@@ -1,4 +1,4 @@
-"""/dev/shm is full, a region is cut, names of the dead are left, a second stack wants the same."""
+"""/dev/shm is full, a region is truncated, dead workers leave regions, a second stack starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.leaks import SHARED_MEMORY
 from tests.support.stack_state import owners_of_regions, pid_of, regions, registered
 from tests.support.stacks import CHECKOUT, own_environment, running_stack, until
 
-NEEDED_MB = 400  # of a stack with the usual settings, 304 in the preflight's own reckoning
+NEEDED_MB = 400  # of a stack with these settings; the preflight estimates 304
 
 
 def test_13_all_web_killed(faulty_stack: Stack, fault_runs: FaultRuns, row: Row) -> None:
@@ -65,7 +65,7 @@ def test_14_second_stack(faulty_stack: Stack, fault_runs: FaultRuns, row: Row, t
 
 @pytest.fixture
 def cramped() -> Iterator[tuple[Enclosure, Stack]]:
-    """A stack with a /dev/shm of its own, in which little is left over."""
+    """A stack with its own, almost full /dev/shm."""
     if reason := no_enclosure():
         pytest.skip(reason)
     enclosure = Enclosure(lambda stack: {SHARED_MEMORY: f"{NEEDED_MB}m"})
@@ -84,7 +84,7 @@ def test_15_memory_full(cramped: tuple[Enclosure, Stack], fault_runs: FaultRuns,
         workers = web_workers(stack)
         fault_run.mark_fault()
         enclosure.fill(stack, SHARED_MEMORY)
-        time.sleep(5)  # for so long it stays full
+        time.sleep(5)  # it stays full for this time
         fault_run.check_recovery(0.0, "later: errors until")
         fault_run.check_errors()
         row.check("the same workers", web_workers(stack) == workers)

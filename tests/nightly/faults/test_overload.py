@@ -1,4 +1,4 @@
-"""More work than can be done: at a steady rate, in a step, and beside clients that take very long to send."""
+"""Overload: at a steady rate, in a step, and beside clients with very slow uploads."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ CALM_S, OVERLOAD_S, LONGEST_S = 30.0, 25.0, 60.0
 STEP_S = 15.0
 SLOW_S, SLOW = 20.0, 200
 BESIDE_S = 30.0  # twice, in turns: as long as row 104
-NOISE_S = 0.01  # of a p99 of some hundred answers
+NOISE_S = 0.01  # noise of a p99 over some hundred answers
 DEADLINE_S = 30.0
 REFUSED_S, NORMAL_S = 0.1, 10.0
-MORE_MEMORY = 1.1  # times as much as before: what an allocator does not give back
-PIECES = 64  # of a slow upload
+MORE_MEMORY = 1.1  # factor to the memory before, for memory that an allocator keeps
+PIECES = 64  # pieces of a slow upload
 
 
 async def _trickle(target: Target, seconds: float) -> None:
@@ -56,7 +56,7 @@ async def _trickle(target: Target, seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A stack of its own, the request it is asked, what it can do (answers a second) and how long one takes alone."""
+    """A stack with its target, its capacity in answers per second, and the latency of a single request."""
 
     stack: Stack
     target: Target
@@ -74,7 +74,7 @@ def loaded() -> Iterator[Loaded]:
 
 
 def now_per_s(target: Target) -> float:
-    """What the service can do just now, answers a second."""
+    """Return the current capacity in answers per second."""
     return float(asyncio.run(capacity(target, CAPACITY_S, (8,)))["per_s"])
 
 
@@ -117,7 +117,7 @@ def _overload(loaded: Loaded, row: Row, factor: float, seconds: float, least: fl
     before = now_per_s(loaded.target)
     result = asyncio.run(overload(loaded.target, factor * before, seconds))
     normal_s = asyncio.run(time_to_normal(loaded.target, loaded.alone_s))
-    # Before and after: a machine that is shared may be a third quicker or slower a minute later
+    # Measured before and after: a shared machine may be a third faster or slower a minute later
     capacities = (before, now_per_s(loaded.target))
     per_s = sum(capacities) / 2
     share = result["goodput_per_s"] / per_s
@@ -156,7 +156,7 @@ def test_105_step(loaded: Loaded, row: Row) -> None:
 
 
 def normal_after(outcomes: Sequence[Outcome], began_s: float, usual_s: float) -> float:
-    """Seconds until NORMAL_RUN of them in a row, by when they were sent, took as long as is usual, roughly."""
+    """Return the seconds until NORMAL_RUN consecutive requests had about their normal latency."""
     run, first_s = 0, 0.0
     for outcome in sorted(outcomes, key=lambda outcome: outcome.sent_s):
         run = run + 1 if outcome.status == 200 and outcome.seconds <= NORMAL * usual_s else 0
@@ -177,18 +177,18 @@ def test_106_slow_uploads(loaded: Loaded, row: Row) -> None:
     async def among() -> tuple[list[Outcome], int]:
         slow = [asyncio.create_task(_trickle(loaded.target, 4 * SLOW_S)) for _ in range(SLOW)]
         await asyncio.sleep(2.0)  # until all are there
-        told, under_way = await alone(), sum(not item.done() for item in slow)
+        outcomes, under_way = await alone(), sum(not item.done() for item in slow)
         for item in slow:
             item.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
-        return told, under_way
+        return outcomes, under_way
 
     async def turns() -> tuple[list[Outcome], list[Outcome], int]:
         quiet, beside, least = list[Outcome](), list[Outcome](), SLOW
         for _ in range(2):
             quiet += await alone()
-            told, under_way = await among()
-            beside, least = beside + told, min(least, under_way)
+            outcomes, under_way = await among()
+            beside, least = beside + outcomes, min(least, under_way)
         return quiet, beside, least
 
     quiet, beside, under_way = asyncio.run(turns())
@@ -202,12 +202,12 @@ def test_106_slow_uploads(loaded: Loaded, row: Row) -> None:
 
 
 def statuses(target: Target, rate: float, seconds: float) -> dict[str, int]:
-    """How often each status was the answer."""
+    """Return the number of answers by status."""
     return dict(Counter(str(outcome.status) for outcome in asyncio.run(open_loop(target, rate, seconds))))
 
 
 def started() -> None:
-    """Done by a process when it has loaded this module, which keeps a processor busy for a second."""
+    """Run in a process to wait until it has loaded this module, which takes a second of CPU time."""
 
 
 @pytest.mark.timeout(300)
@@ -222,16 +222,16 @@ def test_107_one_key_takes_all(loaded: Loaded, row: Row) -> None:
         per_s = now_per_s(of("measured"))
         greedy, modest = of("greedy"), of("modest")
 
-        def asked() -> list[Outcome]:
+        def measure() -> list[Outcome]:
             return asyncio.run(open_loop(modest, 0.3 * per_s, BESIDE_S))
 
-        # A process of its own: who shares an interpreter with it measures the other's haste
+        # A process of its own, because a shared interpreter would distort the latencies
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
             other.submit(started).result(120)
             for _ in range(2):
-                quiet += asked()
+                quiet += measure()
                 storm = other.submit(statuses, greedy, 10 * per_s, BESIDE_S)
-                results += asked()
+                results += measure()
                 refused += Counter(storm.result(120))
     row.note(f"{0.3 * per_s:.1f} requests/s beside {10 * per_s:.0f} of another key")
     row.check(f"errors: {others(results)} of {len(results)}", not others(results))

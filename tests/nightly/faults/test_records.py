@@ -26,7 +26,7 @@ RECONCILED_S = 45.0  # the job worker compares folders and index every 20 s
 
 
 def as_the_service(path: Path, owner: Path) -> None:
-    """Give a folder and all in it to the user that has `owner`: the stack may run as another one than the tests."""
+    """Give a folder and its content to the owner of `owner`: the stack may run as another user than the tests."""
     facts = owner.stat()
     for item in [path, *path.rglob("*")]:
         os.chown(item, facts.st_uid, facts.st_gid, follow_symlinks=False)
@@ -73,7 +73,7 @@ def test_42_records_damaged(faulty_stack: Stack, fault_runs: FaultRuns, row: Row
         row.check(f"whole or with fields of a newer version: {kept[whole.name]}, {kept[newer.name]}", kept == wanted)
         again = wait_for_job(http, cut_off.name, RECONCILED_S)["state"]
         row.check(f"one without its state begins again: {again}", again == "done")
-        # The index may go on in its log: what lies below it is then found to be damaged later, or never needed
+        # The index may still use its write-ahead log: the damage below is then found later, or never read
         until(lambda: {"job": 3, "state": 1}.items() <= set_aside(http).items(), RECONCILED_S)
         row.check(f"set aside and counted: {set_aside(http)}", True)
         fault_run.check_recovery(0.0, "requests: errors until")

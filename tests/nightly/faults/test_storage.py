@@ -31,7 +31,7 @@ PART_BYTES = 600_000  # nginx holds 256 KiB in memory before it makes a file
 
 @contextmanager
 def enclosed(*folders: str) -> Iterator[tuple[Enclosure, Stack]]:
-    """A stack of which these folders, in its run folder, are small disks of their own."""
+    """A stack in which these folders of its run folder are small disks."""
     if reason := no_enclosure():
         pytest.skip(reason)
     enclosure = Enclosure(lambda stack: {stack.run_dir / folder: "32m" for folder in folders})
@@ -40,7 +40,9 @@ def enclosed(*folders: str) -> Iterator[tuple[Enclosure, Stack]]:
 
 
 def test_17_disk_full(fault_runs: FaultRuns, row: Row, films: dict[str, bytes], long_film: bytes) -> None:
-    large = films["pan_left"] + bytes(8 << 20)  # nothing at the end harms an MP4; nginx has to write it to its disk
+    large = films["pan_left"] + bytes(
+        8 << 20
+    )  # bytes at the end do not change an MP4; nginx must write the file to its disk
     with enclosed("uploads", "data") as (enclosure, stack), fault_runs.of(stack) as fault_run:
         fault_run.mark_fault()
         for folder, address in (("uploads", "/v1/classify"), ("data", "/v1/jobs")):
@@ -101,7 +103,7 @@ def test_44_leftovers_of_the_killed(faulty_stack: Stack, fault_runs: FaultRuns, 
         until(lambda: set(uploads.iterdir()) - before - opened(faulty_stack, uploads), 10)
         under_way = [clients.enter_context(half_an_upload(faulty_stack)) for _ in range(UPLOADS)]
         until(lambda: len(opened(faulty_stack, uploads)) >= UPLOADS, 10)
-        time.sleep(0.5)  # what the flow had is answered
+        time.sleep(0.5)  # until earlier requests of the load are answered
         held = opened(faulty_stack, uploads)
         left = set(uploads.iterdir()) - held - before
         victim = web_workers(faulty_stack)[0]
@@ -121,7 +123,7 @@ def test_44_leftovers_of_the_killed(faulty_stack: Stack, fault_runs: FaultRuns, 
 
 
 def half_an_upload(stack: Stack) -> socket.socket:
-    """A client that has sent half of its file, enough for nginx to make a file of it."""
+    """A client that has sent half of its file, enough for nginx to create a temporary file."""
     connection = socket.create_connection((stack.settings.host, stack.settings.port), timeout=10)
     head = f"POST /v1/classify HTTP/1.1\r\nHost: {stack.settings.host}\r\nContent-Length: {2 * PART_BYTES}\r\n\r\n"
     connection.sendall(head.encode() + bytes(PART_BYTES))
@@ -129,7 +131,7 @@ def half_an_upload(stack: Stack) -> socket.socket:
 
 
 def opened(stack: Stack, folder: Path) -> set[Path]:
-    """Files in `folder` that workers of nginx have open."""
+    """Return the files in `folder` that workers of nginx have open."""
     found = set()
     for pid in nginx_workers(stack):
         with suppress(OSError):
@@ -140,7 +142,7 @@ def opened(stack: Stack, folder: Path) -> set[Path]:
 
 
 def age(paths: list[Path]) -> None:
-    """Make them as old as a leftover must be."""
+    """Set the times of the files back, so that they count as leftovers."""
     then = time.time() - 3600
     for path in paths:
         with suppress(FileNotFoundError):

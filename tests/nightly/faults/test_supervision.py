@@ -78,7 +78,7 @@ def test_30_everything_killed(faulty_stack: Stack, fault_runs: FaultRuns, row: R
 
 @pytest.fixture
 def adrift() -> Iterator[tuple[Stack, Path]]:
-    """A stack whose Python processes have a time of day of their own, and the file with its offset, seconds."""
+    """A stack whose Python processes have another time of day, and the file with its offset in seconds."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler to make the clock with")

@@ -32,7 +32,7 @@ ANSWERS = 'clipstack_model_answers{model="camera_motion@1"}'
 
 @pytest.fixture
 def watched(faulty_stack: Stack) -> Stack:
-    """The stack with a new watchdog, which has no restart behind it to wait after, and has seen the model answer."""
+    """The stack with a new watchdog, without a backoff from earlier restarts, that has seen the model answer."""
     faulty_stack.supervisorctl("restart", "watchdog")
     (faulty_stack.run_dir / "watchdog" / "watchdog.prom").unlink(missing_ok=True)
     until(lambda: watchdog_numbers(faulty_stack).get(ANSWERS), 15)
@@ -40,7 +40,7 @@ def watched(faulty_stack: Stack) -> Stack:
 
 
 def load_s(fault_run: FaultRun, before: int) -> float:
-    """Waits for the Triton after `before`; seconds from its start until it is ready."""
+    """Wait for the Triton after `before`; return the seconds from its start until it is ready."""
     stack = fault_run.stack
     until(lambda: pid_of(stack, "triton") not in (0, before), 30)
     begin = time.monotonic()
@@ -146,8 +146,8 @@ def test_11_model_cannot_be_loaded(faulty_stack: Stack, fault_runs: FaultRuns, r
             answer = httpx.get(f"{faulty_stack.url}/readyz", timeout=10)
             row.check(f"/readyz meanwhile {answer.status_code}", answer.status_code == 503)
             series = ANSWERS.partition("@")[0]  # a model that is not loaded has no version
-            told = [number for name, number in watchdog_numbers(faulty_stack).items() if name.startswith(series)]
-            row.check(f"clipstack_model_answers {told}", told == [0])
+            values = [number for name, number in watchdog_numbers(faulty_stack).items() if name.startswith(series)]
+            row.check(f"clipstack_model_answers {values}", values == [0])
         finally:
             weights.write_text(network)
         healed = time.monotonic()

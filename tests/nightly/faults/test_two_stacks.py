@@ -1,4 +1,4 @@
-"""Two stacks on one machine, told apart by CLIPSTACK_PORT and their run folders alone."""
+"""Two stacks on one machine that differ only in CLIPSTACK_PORT and their run folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONLY = ("camera_motion", "frame_quality")  # the model that each of the two serv
 
 @pytest.fixture
 def pair() -> Iterator[list[Stack]]:
-    """Two stacks, started at the same moment, each with one model that the other has not."""
+    """Two stacks, started at the same moment, each with one model that the other does not have."""
     with tempfile.TemporaryDirectory(prefix="two-") as name:
         stacks = []
         for model in ONLY:
@@ -43,12 +43,12 @@ def pair() -> Iterator[list[Stack]]:
 
 
 def served(stack: Stack) -> set[str]:
-    """Names of the models that web says it has."""
+    """Return the names of web's models."""
     return {model["name"] for model in httpx.get(f"{stack.url}/v1/models", timeout=10).json()["models"]}
 
 
 def loaded(stack: Stack) -> set[str]:
-    """Names of the models of the Triton that web calls."""
+    """Return the names of the models of web's Triton."""
     with connect(stack.settings.triton_target) as triton:
         return {model.name for model in triton.get_model_repository_index().models}
 

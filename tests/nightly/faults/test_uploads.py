@@ -25,7 +25,7 @@ from tests.support.raw_http import Answer, parse_response
 from tests.support.raw_http import send as exchange
 from tests.support.stacks import running_stack, until
 
-UPLOADS = 3  # of each kind: without a key, and with one that is none
+UPLOADS = 3  # of each kind: without a key, and with an invalid one
 SENT_BYTES = 2 << 20  # of each upload, unless the answer comes before
 QUICK_S = 5.0
 
@@ -47,7 +47,7 @@ def gone(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def saturated(stack: Stack) -> Iterator[None]:
-    """Silent connections hold every request thread and the backlog of the request socket."""
+    """Hold every request thread and the backlog of the request socket with silent connections."""
     with ExitStack() as held:
         last = time.monotonic()
         while time.monotonic() < last + 0.3:  # no connection was taken for so long
@@ -97,7 +97,7 @@ HELD, HELD_BYTES, TRICKLE_BYTES = 8, 2 << 20, 1000
 
 
 class Trickle:
-    """Uploads that send much at once, and then a byte a second until `finish`."""
+    """Uploads that send much at once, and then a byte per second until `finish`."""
 
     def __init__(self, stack: Stack, held: ExitStack) -> None:
         address, self._over, self._sent = urlsplit(stack.url), threading.Event(), 0
@@ -123,7 +123,7 @@ class Trickle:
         self._thread.join(10)
 
     def finish(self) -> set[str]:
-        """Send the rest of each; what they are answered."""
+        """Send the rest of each and return the answers."""
         self._end()
         result = set()
         for upload in self._uploads:
@@ -153,7 +153,7 @@ def test_41_slow_uploads_and_a_nearly_full_disk(row: Row, films: dict[str, bytes
         what = f"{HELD * HELD_BYTES >> 20} MiB of {HELD} slow uploads are free after"
         row.check_within(what, time.monotonic() - began, LEAST_WINDOW_S + 10)
         answers = slow.finish()
-        row.check(f"told when all was sent: {sorted(answers)}", answers == {"408 request_timeout"})
+        row.check(f"answers when all was sent: {sorted(answers)}", answers == {"408 request_timeout"})
         enclosure.fill(stack, uploads)
         until(lambda: _upload(stack)[0].status == 503, 10)
         answer, seconds = _upload(stack)

@@ -89,7 +89,7 @@ def test_20_no_descriptors(faulty_stack: Stack, fault_runs: FaultRuns, row: Row)
         fault_run.mark_fault()
         for worker in workers:
             limits.enter_context(_few_descriptors(worker))
-        busy = _busy(workers, 10)  # for so long they have none
+        busy = _busy(workers, 10)  # they have none for this time
         limits.close()
         freed = time.monotonic()
         row.check(f"{busy:.2f} processors used by both workers without descriptors", busy < 0.5)
@@ -98,7 +98,7 @@ def test_20_no_descriptors(faulty_stack: Stack, fault_runs: FaultRuns, row: Row)
 
 
 def _busy(pids: list[int], seconds: float) -> float:
-    """Processors that these use in that time; what one used that ends meanwhile counts until shortly before."""
+    """Return the CPUs that the processes use during `seconds`."""
     began, before = time.monotonic(), {pid: cpu_s([pid]) for pid in pids}
     used = dict.fromkeys(pids, 0.0)
     while time.monotonic() < began + seconds:
@@ -109,7 +109,7 @@ def _busy(pids: list[int], seconds: float) -> float:
 
 @contextmanager
 def _few_descriptors(pid: int) -> Iterator[None]:
-    """As many as it has open now; the old limit after the block, if it still lives."""
+    """Limit a process to its currently open descriptors for the block."""
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     (soft,) = [int(line.split()[3]) for line in limits if line.startswith("Max open files")]
     _limit(pid, max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1)
@@ -146,7 +146,7 @@ def test_21_clients_go_in_middle_of_upload(
         until(lambda: len(_larger_than(uploads, len(film))) >= CLIENTS, 10)
         clients.close()
         gone = time.monotonic()
-        until(lambda: not _larger_than(uploads, len(film)), 10)  # the flow has some of its own
+        until(lambda: not _larger_than(uploads, len(film)), 10)  # requests of the load have some, too
         row.check_within(f"files of {CLIENTS} clients gone after", time.monotonic() - gone, 1)
         fault_run.check_recovery(0.0, "errors until")
     entries = [json.loads(line) for line in log.read_bytes()[read:].splitlines()]
@@ -157,7 +157,7 @@ def test_21_clients_go_in_middle_of_upload(
 
 
 def _larger_than(folder: Path, length: int) -> list[str]:
-    """Files in `folder` that are larger, by their names."""
+    """Return the names of the files in `folder` that are larger."""
     found = []
     for path in folder.iterdir():
         with suppress(FileNotFoundError):

@@ -1,5 +1,5 @@
 """python -m tests.nightly.fuzz [--minutes 10] [--count N] [--seed 1]      sends mutants to a stack of its own; `make fuzz` does
-python -m tests.nightly.fuzz --seed 1 --write 4711 mutant.bin            makes one of them again
+python -m tests.nightly.fuzz --seed 1 --write 4711 mutant.bin            writes one of them to a file
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ FULL = 10_000  # mutants of a run whose result is kept
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--minutes", type=float, default=10.0)
-    asked.add_argument("--count", type=int, default=1_000_000)
-    asked.add_argument("--seed", type=int, default=1)
-    asked.add_argument("--first", type=int, default=0)
-    asked.add_argument("--write", nargs=2, metavar=("NUMBER", "FILE"))
-    told = asked.parse_args()
-    if told.write:
-        print(reproduced(told.seed, int(told.write[0]), Path(told.write[1])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--write", nargs=2, metavar=("NUMBER", "FILE"))
+    options = parser.parse_args()
+    if options.write:
+        print(reproduced(options.seed, int(options.write[0]), Path(options.write[1])))
         return 0
     with running_stack(**SETTINGS) as stack:
-        result = fuzz(stack, told.seed, told.first, told.count, 60 * told.minutes)
+        result = fuzz(stack, options.seed, options.first, options.count, 60 * options.minutes)
     print(json.dumps(result, indent=1))
     if result["sent"] >= FULL:
         RESULT.write_text(json.dumps(result, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 python -m tests.nightly.fuzz.api [--examples 50] [--seed 1]      `make fuzz` does
 
-Where only chance would hit, the description is told more than the service tells: ids of real jobs, and files in base64.
+The description gets values that random requests would not hit: ids of real jobs, and files in base64.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ HOOKS = """\
 import schemathesis
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 """
-PATIENT_MS = 20_000  # of less the answer is 504, as promised, which schemathesis takes for a fault whatever is promised
+PATIENT_MS = 20_000  # a shorter deadline gives 504, which schemathesis always reports as a failure
 
 
 def enriched(
     document: dict[str, Any], kept: list[str], doomed: list[str], files: list[bytes], uploads: list[str]
 ) -> dict[str, Any]:
     """The description with ids of jobs and uploads, some of which may be deleted, and files that can be looked at."""
-    told = copy.deepcopy(document)
-    for schema in told["components"]["schemas"].values():
+    description = copy.deepcopy(document)
+    for schema in description["components"]["schemas"].values():
         schema["additionalProperties"] = False  # a field that is not described would be a fault of the description
-    for path, methods in told["paths"].items():
+    for path, methods in description["paths"].items():
         for method, operation in methods.items():
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] == "identity" and path.startswith("/v1/uploads/"):
@@ -71,11 +71,12 @@ def enriched(
                 schema = operation["requestBody"]["content"]["application/json"]["schema"]
                 texts = [base64.b64encode(content).decode() for content in files]
                 schema["properties"]["file"] = {"type": "string", "enum": [*texts, "", "AAAA", "no base64"]}
-    return told
+
+    return description
 
 
-def tried(stack: Stack, examples: int, seed: int) -> dict[str, Any]:
-    """Counts and failures of one run against `stack`; nothing must be lost by it."""
+def run_examples(stack: Stack, examples: int, seed: int) -> dict[str, Any]:
+    """Run the examples against `stack` and return counts and failures; the stack must be unchanged afterwards."""
     picture = next(each.content for each in seeds.made() if each.name == "jpeg")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         film = write_video(Path(folder) / "film.mp4", panning(30, 96, 64)).read_bytes()
@@ -98,7 +99,7 @@ def _run(stack: Stack, document: dict[str, Any], folder: Path, examples: int, se
     words = [str(stack.python.parent / "schemathesis"), "run", str(description), "--url", stack.url]
     words += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", str(examples)]
     words += ["--seed", str(seed), "--request-timeout", str(ANSWER_S), "--max-response-time", str(ANSWER_S)]
-    # One thread: in Python 3.11 two that parse Python at a time, as Hypothesis does to tell strategies apart, can
+    # One thread: in Python 3.11 two threads that parse Python at the same time, as Hypothesis does, can
     # break each other's (https://github.com/python/cpython/issues/106905, SystemError)
     words += ["--workers", "1", "--report", "ndjson", "--report-ndjson-path", str(events), "--continue-on-failure"]
     (folder / "hooks.py").write_text(HOOKS)
@@ -106,8 +107,8 @@ def _run(stack: Stack, document: dict[str, Any], folder: Path, examples: int, se
     done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_S, cwd=folder, env=environment)
     said = done.stdout
     count = re.search(r"(\d+) generated", said)
-    told = {"requests": int(count[1]) if count else 0, "operations": sum(map(len, document["paths"].values()))}
-    return done.returncode, told | {
+    counts = {"requests": int(count[1]) if count else 0, "operations": sum(map(len, document["paths"].values()))}
+    return done.returncode, counts | {
         "said": said[max(0, said.find("= FAILURES")) :][:20_000] if done.returncode else _summary(said)
     }
 
@@ -117,14 +118,14 @@ def _summary(said: str) -> str:
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--examples", type=int, default=EXAMPLES)
-    asked.add_argument("--seed", type=int, default=1)
-    told = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", type=int, default=EXAMPLES)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
     with running_stack(max_jobs="1000") as stack:
-        result = tried(stack, told.examples, told.seed)
+        result = run_examples(stack, options.examples, options.seed)
     print(result["said"])
-    if result["status"] == 0 and told.examples >= EXAMPLES:
+    if result["status"] == 0 and options.examples >= EXAMPLES:
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
     return int(result["status"])
 

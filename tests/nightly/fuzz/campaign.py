@@ -1,4 +1,4 @@
-"""Sends many mutants to a running stack, several at once, and tells everything that was not as promised."""
+"""Send many mutants to a running stack, several at once, and collect every broken promise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deploy.stack.stack import Stack
 from tests.nightly.fuzz.mutants import Mutant, mutant
 from tests.nightly.fuzz.reference_files import Known
 from tests.nightly.fuzz.requests import Order, order, send
-from tests.nightly.fuzz.response_checks import Judge, Reply, cause, word
+from tests.nightly.fuzz.response_checks import Reply, ResponseChecker, cause, word
 from tests.nightly.fuzz.seeds import Seed
 
 CLIENTS = 6
@@ -28,7 +28,7 @@ SLACK_S = 5.0
 
 @dataclass
 class Finding:
-    """What one mutant brought to light; `tests.nightly.fuzz` makes it again from the seed and the number."""
+    """A fault that one mutant found; `tests.nightly.fuzz` makes the mutant again from the seed and the number."""
 
     number: int
     source: str
@@ -40,7 +40,7 @@ class Finding:
 
 @dataclass
 class Tally:
-    """What came of a run."""
+    """Counts and findings of a run."""
 
     sent: int = 0
     busy: int = 0
@@ -54,7 +54,7 @@ class Tally:
     opened: Counter[str] = field(default_factory=Counter)  # by source: answered 200 or 202
     job_ends: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)  # that no one mutant is to blame for
+    faults: list[str] = field(default_factory=list)  # not caused by a single mutant
 
     def note(self, made: Mutant, wanted: Order, reply: Reply, faults: list[str]) -> None:
         self.sent += 1
@@ -77,7 +77,7 @@ class Campaign:
         self._url = stack.url
         settings = stack.settings
         bound_s = settings.deadline_s + SLACK_S
-        self._judges = {path: Judge(settings, path, bound_s) for path in ("/v1/classify", "/v1/jobs")}
+        self._checkers = {path: ResponseChecker(settings, path, bound_s) for path in ("/v1/classify", "/v1/jobs")}
         self._http = httpx.AsyncClient(
             base_url=stack.url, timeout=bound_s + 10, limits=httpx.Limits(max_keepalive_connections=CLIENTS)
         )
@@ -108,7 +108,7 @@ class Campaign:
         wanted = order(self._seed, made)
         reply, busy = await send(self._http, wanted)
         self.tally.busy += busy
-        faults = self._judges[wanted.path].faults(reply)
+        faults = self._checkers[wanted.path].faults(reply)
         self.tally.note(made, wanted, reply, faults)
         if reply.status in (200, 202) and wanted.path == "/v1/jobs" and not faults:
             self._handed_in.append((json.loads(reply.body)["id"], made, wanted))
@@ -118,33 +118,33 @@ class Campaign:
         self.tally.faults += await self._known.wrong(self._http)
 
     async def _end_jobs(self) -> None:
-        """Waits for every job, looks at what became of it, and removes it; one that does not end holds up the rest."""
+        """Wait for every job, check its result, and remove it."""
         for identity, made, wanted in self._handed_in:
             deadline = time.monotonic() + JOB_S
-            while (told := await self._job(identity))["state"] in ("queued", "running"):
+            while (job := await self._job(identity))["state"] in ("queued", "running"):
                 if time.monotonic() > deadline:
                     break
                 await asyncio.sleep(0.1)
             self.tally.jobs += 1
-            self.tally.job_ends[" ".join([told["state"], *([told["error"]["code"]] if told["error"] else [])])] += 1
-            if faults := _faults_of_job(told):
-                answer = json.dumps({"error": told["error"], "progress": told["progress"]})
+            self.tally.job_ends[" ".join([job["state"], *([job["error"]["code"]] if job["error"] else [])])] += 1
+            if faults := _faults_of_job(job):
+                answer = json.dumps({"error": job["error"], "progress": job["progress"]})
                 self.tally.findings.append(Finding(made.number, made.source, made.story, wanted.query, faults, answer))
-            if told["state"] in ("queued", "running"):
+            if job["state"] in ("queued", "running"):
                 return
             await self._http.delete(f"/v1/jobs/{identity}")
 
     async def _job(self, identity: str) -> dict[str, Any]:
-        told: dict[str, Any] = (await self._http.get(f"/v1/jobs/{identity}", params={"windows": "true"})).json()
-        return told
+        job: dict[str, Any] = (await self._http.get(f"/v1/jobs/{identity}", params={"windows": "true"})).json()
+        return job
 
 
-def _faults_of_job(told: dict[str, Any]) -> list[str]:
-    """A file's fault may fail it, a fault of ours may not."""
-    if told["state"] in ("queued", "running"):
-        return [f"a job is still {told['state']} {JOB_S:.0f} s after the one before it has ended"]
-    if told["state"] == "failed" and told["error"]["code"] in ("internal", "inference_failed", "unavailable"):
-        return [f"a job failed by {told['error']['code']}"]
-    if told["state"] == "done" and len(told["timeline"]["windows"]) != min(told["progress"]["windows"], MAX_PAGE):
-        return [f"a job is done with {len(told['timeline']['windows'])} of {told['progress']['windows']} windows"]
+def _faults_of_job(job: dict[str, Any]) -> list[str]:
+    """Return the faults of a job; a damaged file may fail it, an internal error may not."""
+    if job["state"] in ("queued", "running"):
+        return [f"a job is still {job['state']} {JOB_S:.0f} s after the one before it has ended"]
+    if job["state"] == "failed" and job["error"]["code"] in ("internal", "inference_failed", "unavailable"):
+        return [f"a job failed by {job['error']['code']}"]
+    if job["state"] == "done" and len(job["timeline"]["windows"]) != min(job["progress"]["windows"], MAX_PAGE):
+        return [f"a job is done with {len(job['timeline']['windows'])} of {job['progress']['windows']} windows"]
     return []

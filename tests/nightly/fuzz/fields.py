@@ -1,4 +1,4 @@
-"""Where in a file its structure stands: sizes, counts, times and dimensions that a demuxer believes, and whole parts.
+"""Structure of files: sizes, counts, times and dimensions that a demuxer reads, and whole parts.
 
 Readers stop quietly at what they do not understand: they also get files that were damaged before.
 """
@@ -90,8 +90,8 @@ def ebml(data: bytes) -> Structure:
             body = at + named + sized
             if sized > 8 or body > end:
                 return
-            told = int.from_bytes(data[at + named : body], "big") & ((1 << 7 * sized) - 1)
-            stop = end if told == (1 << 7 * sized) - 1 else min(end, body + told)
+            size = int.from_bytes(data[at + named : body], "big") & ((1 << 7 * sized) - 1)
+            stop = end if size == (1 << 7 * sized) - 1 else min(end, body + size)
             fields.extend((Field(at, named), Field(at + named, sized, vint=True)))
             parts.append(Part(at, stop))
             if identity in _ELEMENTS:

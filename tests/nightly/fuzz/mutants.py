@@ -1,4 +1,4 @@
-"""Damages files, each mutant made from (seed, number) alone: a finding can be made again."""
+"""Damage files; each mutant is a function of (seed, number), so that a finding can be reproduced."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.nightly.fuzz.fields import Field, chunks_of_png, structure
 from tests.nightly.fuzz.seeds import Seed
 
 MOST_BYTES = 1 << 20
-_BLIND_SHARE = 0.4  # of changes where there is structure
+_BLIND_SHARE = 0.4  # share of blind changes in files with known structure
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """What one request sends; `story` says what was done to which file."""
+    """The content of one request; `story` describes the changes to the file."""
 
     number: int
     source: str
@@ -26,26 +26,26 @@ class Mutant:
 
 
 def mutant(seed: int, number: int, seeds: Sequence[Seed]) -> Mutant:
-    """The mutant of that number; the same for the same seeds."""
+    """Return the mutant of that number; the same for the same seeds."""
     rng = random.Random(f"{seed}:{number}")
     whole = rng.choice(seeds)
-    data, told = bytearray(whole.content), []
+    data, changes = bytearray(whole.content), []
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5))):
         fields, parts = structure(whole.form, bytes(data))
         if not fields or rng.random() < _BLIND_SHARE:
-            told.append(rng.choice(_BLIND)(rng, data, seeds))
+            changes.append(rng.choice(_BLIND)(rng, data, seeds))
         elif parts and rng.random() < 0.25:
             part, other = rng.choice(parts), rng.choice(parts)
-            told.append(_moved(rng, data, part.start, part.end, other.start))
+            changes.append(_move_part(rng, data, part.start, part.end, other.start))
         else:
-            told.append(_told(rng, data, rng.choice(fields)))
+            changes.append(_change_number(rng, data, rng.choice(fields)))
     if whole.form == "png" and rng.random() < 0.7:
-        _sum_up(data)
-    return Mutant(number, whole.name, "; ".join(told), bytes(data[:MOST_BYTES]))
+        _fix_checksums(data)
+    return Mutant(number, whole.name, "; ".join(changes), bytes(data[:MOST_BYTES]))
 
 
-def _told(rng: random.Random, data: bytearray, field: Field) -> str:
-    """A number that a demuxer believes, changed to one that hurts."""
+def _change_number(rng: random.Random, data: bytearray, field: Field) -> str:
+    """Change a number that a demuxer reads to an extreme one."""
     order = "big" if field.big else "little"
     bits = 7 * field.width if field.vint else 8 * field.width
     most = (1 << bits) - 1
@@ -82,8 +82,8 @@ def _told(rng: random.Random, data: bytearray, field: Field) -> str:
     return f"number at {field.at}: {before} to {after}"
 
 
-def _moved(rng: random.Random, data: bytearray, start: int, end: int, to: int) -> str:
-    """A whole box, element, chunk or packet is gone, doubled, many times there, or elsewhere."""
+def _move_part(rng: random.Random, data: bytearray, start: int, end: int, to: int) -> str:
+    """Remove, duplicate, repeat or move a whole box, element, chunk or packet."""
     part = bytes(data[start:end])
     what = rng.choice(("removed", "doubled", "repeated", "moved", "emptied"))
     if what in ("removed", "moved"):
@@ -161,7 +161,7 @@ _BLIND: tuple[Callable[[random.Random, bytearray, Sequence[Seed]], str], ...] = 
 )  # fmt: skip
 
 
-def _sum_up(data: bytearray) -> None:
-    """Right sums, without which nothing behind them would ever be read."""
+def _fix_checksums(data: bytearray) -> None:
+    """Correct the checksums, without which readers stop."""
     for start, _kind, stop in chunks_of_png(bytes(data)):
         struct.pack_into(">I", data, stop - 4, zlib.crc32(data[start + 4 : stop - 4]))

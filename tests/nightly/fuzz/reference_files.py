@@ -1,4 +1,4 @@
-"""Files whose answers are known: they are asked for between mutants, and must stay the same."""
+"""Files with known answers: they are sent between mutants, and their answers must stay the same."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.nightly.fuzz.seeds import Seed
 from tests.support.movements import film_movement
 from tests.support.photographs import photograph_file
 
-NEAR = 2e-3  # by which a score may differ: a clip's place in a batch rounds it otherwise
+NEAR = 2e-3  # tolerance of a score, which is rounded differently at another place of a batch
 
 
 @dataclass
 class Known:
-    """Films by their movement and one picture, with the answers that they got before."""
+    """Films by their movement and one picture, with their earlier answers."""
 
     orders: dict[str, Order]
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
 
     async def wrong(self, http: httpx.AsyncClient) -> list[str]:
-        """Asks for all of them; what is not as it was before."""
+        """Send all files and return the answers that differ."""
         found = []
         for name, wanted in self.orders.items():
             reply, _busy = await send(http, wanted)
@@ -42,7 +42,7 @@ class Known:
 
 
 def known(picture: Seed) -> Known:
-    """Two films of known movements, each of which takes a good part of the slots, and pictures for two models."""
+    """Return two films of known movements, each using many slots, and pictures for two models."""
     orders = {}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         for label in ("pan_left", "zoom_in"):
@@ -53,5 +53,5 @@ def known(picture: Seed) -> Known:
     return Known(orders)
 
 
-def _scores(told: dict[str, Any]) -> dict[str, float]:
-    return {each["label"]: each["score"] for each in told["predictions"]}
+def _scores(answer: dict[str, Any]) -> dict[str, float]:
+    return {prediction["label"]: prediction["score"] for prediction in answer["predictions"]}

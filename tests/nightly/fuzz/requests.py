@@ -1,4 +1,4 @@
-"""How a mutant is sent: as the raw body, a form or JSON, with parameters that fit its number; a few go to jobs."""
+"""Requests for mutants: raw bodies, forms or JSON, with parameters by their number; a few go to jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUSY_TRIES = 40
 
 @dataclass(frozen=True)
 class Order:
-    """One request, without its address' host; `path` tells the route."""
+    """One request, without the host; `path` is the route."""
 
     path: str
     query: dict[str, str]
@@ -31,7 +31,7 @@ class Order:
 
 
 def order(seed: int, mutant: Mutant) -> Order:
-    """The same for the same seed and number."""
+    """Return the request of a mutant; the same for the same seed and number."""
     rng = random.Random(f"{seed}:{mutant.number}:order")
     query: dict[str, Any] = {"model": rng.choice(BUILT_IN)}
     path = "/v1/classify"
@@ -43,8 +43,8 @@ def order(seed: int, mutant: Mutant) -> Order:
         query |= {"thumbnails": "true"} if rng.random() < 0.1 else {}
     kind = rng.random()
     if kind < JSON_SHARE:
-        told = {"file": base64.b64encode(mutant.content).decode(), "name": "mutant"}
-        return Order(path, query, json.dumps(told).encode(), {"Content-Type": "application/json"})
+        body = {"file": base64.b64encode(mutant.content).decode(), "name": "mutant"}
+        return Order(path, query, json.dumps(body).encode(), {"Content-Type": "application/json"})
     if kind < JSON_SHARE + FORM_SHARE:
         boundary = f"----mutant{mutant.number}"
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="mutant"\r\n\r\n'
@@ -54,16 +54,16 @@ def order(seed: int, mutant: Mutant) -> Order:
 
 
 async def send(http: httpx.AsyncClient, wanted: Order) -> tuple[Reply, int]:
-    """The answer, and how often it was busy before: 503 "overloaded" is waited out as a client should."""
+    """Send the request and return the answer and the number of retries; 503 "overloaded" is retried after Retry-After."""
     for busy in range(BUSY_TRIES):
         reply = await _once(http, wanted)
-        if reply.status != 503 or b'"overloaded"' not in reply.body or not _told(reply).isdigit():
+        if reply.status != 503 or b'"overloaded"' not in reply.body or not _retry_after(reply).isdigit():
             return reply, busy
-        await asyncio.sleep(int(_told(reply)))
+        await asyncio.sleep(int(_retry_after(reply)))
     return reply, BUSY_TRIES
 
 
-def _told(reply: Reply) -> str:
+def _retry_after(reply: Reply) -> str:
     return reply.headers.get("retry-after", "")
 
 

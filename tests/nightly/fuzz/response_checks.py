@@ -1,4 +1,4 @@
-"""Whether an answer is one that was promised, whatever the file was."""
+"""Checks of answers against the description of the API."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from app.openapi import codes
 from app.settings import Settings
 
-# Words of libraries and of the machine that no message may carry; 0x... is an address of memory
+# Names of libraries and of the machine that no message may contain; 0x... is a memory address
 _INNER = re.compile(
     r"/(tmp|run|home|var|usr|dev|proc|opt|root|work)/|Traceback|decord|ffmpeg|libav|avformat|avcodec|pyav|\bPIL\b|pillow"
     r"|pebble|numpy|errno|\b0x[0-9a-f]{4,}|\.py\b|subfile|body-|Error:",
     re.IGNORECASE,
 )
-# What became of the decoder, by the words of `app/decoding/pool.py`, `app/video/container.py` and `app/images/decode.py`
+# Ends of the decoder, by the messages of `app/decoding/pool.py`, `app/video/container.py` and `app/images/decode.py`
 _CAUSES = (
     ("broke its decoder", "its process died"),
     ("took longer", "its process ran out of time"),
@@ -28,7 +28,7 @@ _CAUSES = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back; status 0 stands for no answer, `body` says why."""
+    """An answer; status 0 means none, and `body` has the reason."""
 
     status: int
     headers: dict[str, str]
@@ -36,15 +36,15 @@ class Reply:
     seconds: float
 
 
-class Judge:
-    """Of answers to requests of one address; `bound_s` is the longest that one may take."""
+class ResponseChecker:
+    """Check answers of one route; `bound_s` is the longest time of an answer."""
 
     def __init__(self, settings: Settings, path: str, bound_s: float) -> None:
         self._codes, self._bound_s, self._path = codes(settings, path, "post"), bound_s, path
         self._own = str(settings.run_dir)
 
     def faults(self, reply: Reply) -> list[str]:
-        """What is wrong with it; nothing when it is as promised."""
+        """Return the faults of an answer; empty if it is as described."""
         return list(self._faults(reply))
 
     def _faults(self, reply: Reply) -> Iterator[str]:
@@ -54,20 +54,20 @@ class Judge:
             yield f"no answer: {reply.body.decode(errors='replace')[:100]}"
             return
         try:
-            told = json.loads(reply.body, parse_constant=_refused)
+            body = json.loads(reply.body, parse_constant=_refused)
         except ValueError as error:
             yield f"{reply.status} that is no JSON: {error}"
             return
         if self._own.encode() in reply.body:
             yield "a path of ours"
         if reply.status < 300:
-            yield from self._good(told)
+            yield from self._good(body)
         else:
-            yield from self._bad(reply, told)
+            yield from self._bad(reply, body)
 
-    def _bad(self, reply: Reply, told: Any) -> Iterator[str]:
+    def _bad(self, reply: Reply, body: Any) -> Iterator[str]:
         try:
-            code, message, _ = (str(told["error"][name]) for name in ("code", "message", "request_id"))
+            code, message, _ = (str(body["error"][name]) for name in ("code", "message", "request_id"))
         except (KeyError, TypeError):
             yield f"{reply.status} without code, message and request_id"
             return
@@ -80,10 +80,10 @@ class Judge:
         if found := _INNER.search(message):
             yield f"a message with {found[0]!r}: {message}"
 
-    def _good(self, told: Any) -> Iterator[str]:
+    def _good(self, body: Any) -> Iterator[str]:
         if self._path != "/v1/classify":
             return
-        media, scores = told["media"], [prediction["score"] for prediction in told["predictions"]]
+        media, scores = body["media"], [prediction["score"] for prediction in body["predictions"]]
         if not scores or any(not 0 <= score <= 1 for score in scores) or scores != sorted(scores, reverse=True):
             yield f"scores {scores}"
         if min(media["width"], media["height"]) < 1 or media["frames"] < 1:
@@ -91,7 +91,7 @@ class Judge:
         for name in ("duration_s", "fps"):
             if media[name] is not None and not 0 <= media[name] < math.inf:
                 yield f"{name} {media[name]}"
-        for clip in told["clips"]:
+        for clip in body["clips"]:
             if clip["times_s"] != sorted(clip["times_s"]) or min(clip["times_s"]) < 0 or min(clip["frames"]) < 0:
                 yield f"a clip of frames {clip['frames']} at {clip['times_s']}"
             if max(clip["frames"]) >= media["frames"]:
@@ -99,7 +99,7 @@ class Judge:
 
 
 def word(reply: Reply) -> str:
-    """The kind of an answer, to be counted: "200", or its status and code."""
+    """Return the kind of an answer for counting: "200", or its status and code."""
     if reply.status < 300:
         return str(reply.status or "none")
     try:
@@ -109,7 +109,7 @@ def word(reply: Reply) -> str:
 
 
 def cause(reply: Reply) -> str | None:
-    """What ended the decoder process, if anything did."""
+    """Return what ended the decoder process, or None."""
     text = reply.body.decode(errors="replace") if reply.status == 422 else ""
     return next((what for words, what in _CAUSES if words in text), None)
 

@@ -1,4 +1,4 @@
-"""One whole run: a stack of its own, mutants, what it holds before and after, the result as JSON."""
+"""One run: a stack, mutants, the stack's resources before and after, and the result as JSON."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tests.nightly.fuzz.stack_watch import Holding, holding, lost
 from tests.support.stacks import CHECKOUT
 
 KEPT = CHECKOUT / "build" / "fuzz"
-WARM_UP = 60  # mutants before the first look: caches fill, and every decoder process has been started
-CALM_S = 15.0  # after the last answer: nginx removes its files, Triton and the reaper what is no longer used
-# One request with as many clips as there are slots waits for all of them: one that is lost would be missed. A short
-# limit of decoding, because a file that takes for ever takes as long with any: it is the limit that is tried.
+WARM_UP = 60  # mutants before the first snapshot: caches fill, and every decoder process starts
+CALM_S = 15.0  # after the last answer: nginx removes its files, Triton and the reaper free unused resources
+# A request with as many clips as slots waits for all of them, so a lost slot shows. A short
+# decoding limit, because endless files always run into it.
 SETTINGS = {"max_clips": "16", "slots": "16", "decode_timeout_s": "5", "max_jobs": "1000"}
 
 
 def fuzz(stack: Stack, seed: int, first: int, count: int, seconds: float) -> dict[str, Any]:
-    """Runs it against `stack` (made with SETTINGS); the result says what was found.
+    """Run mutants against `stack` (made with SETTINGS) and return the findings.
 
     Which mutant a number stands for depends on the files that there are: `footage` in the result says how many.
     """
@@ -59,15 +59,15 @@ def _campaign(
 
 
 async def _slots_missing(stack: Stack) -> list[str]:
-    """Asks every worker for all its slots at once; several times, because nobody chooses the worker."""
+    """Request all slots of a worker at once, several times, because the worker is not selectable."""
     film = known(seeds.made()[0]).orders["pan_left"]
     most = str(stack.settings.slots)
     async with httpx.AsyncClient(base_url=stack.url, timeout=60) as http:
         for _ in range(3):
-            asked = (http.post(film.path, params={"clips": most}, content=film.content) for _ in range(4))
+            requests = (http.post(film.path, params={"clips": most}, content=film.content) for _ in range(4))
             wrong = [
                 f"all slots: {each.status_code} {each.text[:200]}"
-                for each in await asyncio.gather(*asked)
+                for each in await asyncio.gather(*requests)
                 if each.status_code != 200
             ]
             if wrong:
@@ -76,7 +76,7 @@ async def _slots_missing(stack: Stack) -> list[str]:
 
 
 def _settled(stack: Stack, before: Holding) -> tuple[Holding, list[str]]:
-    """What the stack holds when it is calm, and what is wrong with that."""
+    """Return the resources of the idle stack, and what it lost."""
     deadline = time.monotonic() + CALM_S
     while missing := lost(stack, before, after := holding(stack)):
         if time.monotonic() > deadline:
@@ -86,7 +86,7 @@ def _settled(stack: Stack, before: Holding) -> tuple[Holding, list[str]]:
 
 
 def _keep(stack: Stack, tally: Tally, seed: int, files: Sequence[seeds.Seed]) -> None:
-    """Leaves what brought something to light in build/fuzz, to be looked at and made smaller, and the logs."""
+    """Keep the mutants of findings, and the logs, in build/fuzz."""
     if tally.findings or tally.faults:
         shutil.copytree(stack.run_dir / "logs", KEPT / "logs", dirs_exist_ok=True)
     for finding in tally.findings[:50]:
@@ -95,10 +95,10 @@ def _keep(stack: Stack, tally: Tally, seed: int, files: Sequence[seeds.Seed]) ->
 
 
 def _result(tally: Tally, seed: int, first: int, before: Holding, after: Holding) -> dict[str, Any]:
-    told = {
+    result = {
         name: dict(value.most_common()) if isinstance(value, Counter) else value for name, value in vars(tally).items()
     }
-    told |= {
+    result |= {
         "rate": round(tally.sent / max(tally.seconds, 0.1), 1),
         "findings": [asdict(each) for each in tally.findings],
     }
@@ -111,7 +111,7 @@ def _result(tally: Tally, seed: int, first: int, before: Holding, after: Holding
         for name, pids in (("web", before.web), ("triton", before.triton), ("jobs", (before.jobs,)))
     }
     about = {"seed": seed, "first": first, "footage": len(seeds.found()), "machine": describe_machine()}
-    return {**about, **told, "memory_mb": memory, "open_files": files}
+    return {**about, **result, "memory_mb": memory, "open_files": files}
 
 
 def _sum(values: dict[int, Any], pids: tuple[int, ...]) -> float:
@@ -119,7 +119,7 @@ def _sum(values: dict[int, Any], pids: tuple[int, ...]) -> float:
 
 
 def reproduced(seed: int, number: int, to: Path) -> str:
-    """Writes the mutant of that number to `to`; what was done to it."""
+    """Write the mutant of that number to `to`; return its changes."""
     made = mutant(seed, number, seeds.made() + seeds.found())
     to.write_bytes(made.content)
     return f"{made.source}: {made.story}"

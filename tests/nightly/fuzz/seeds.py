@@ -1,4 +1,4 @@
-"""The whole files that mutants are made of: a few kB each, one or more for every container that is let in."""
+"""The valid files that mutants are made from: a few kB each, for every accepted container."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tests.e2e.field.heif import write_heic
 from tests.support.films import panning, texture, write_video
 
 SIDE, FRAMES, FPS = 64, 10, 10
-MOST_BYTES = 200_000  # of footage from elsewhere: larger files would only make the run slow
+MOST_BYTES = 200_000  # of real footage: larger files would slow the run down
 _SAME = {"fflags": "+bitexact"}  # no random identifiers, no version of the writer: the same bytes each time
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A file that is as it should be; `form` says how its structure is read (`tests/nightly/fuzz/fields.py`)."""
+    """A valid file; `form` selects the parser of its structure (`tests/nightly/fuzz/fields.py`)."""
 
     name: str
     form: str
     content: bytes
 
 
-# name: form, suffix, what `write_video` is told
+# name: form, suffix, options of `write_video`
 _FILMS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mp4 h264": ("boxes", "mp4", {"options": {"x264-params": "bframes=2"}, "gop": 5}),
     "mp4 fragments": ("boxes", "mp4", {"container": {"movflags": "frag_keyframe+empty_moov"}, "gop": 4}),
@@ -54,8 +54,8 @@ _FILMS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-def _film(suffix: str, told: dict[str, Any]) -> bytes:
-    options = {"fps": FPS, **told}
+def _film(suffix: str, extra: dict[str, Any]) -> bytes:
+    options = {"fps": FPS, **extra}
     options["container"] = _SAME | options.get("container", {})
     options["options"] = {"flags": "+bitexact", **options.get("options", {})}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
@@ -86,7 +86,7 @@ def _turned() -> Image.Exif:
 
 
 def _profile() -> bytes:
-    """An sRGB profile; its date is always the same."""
+    """Return an sRGB profile with a fixed date."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile[:24] + bytes(12) + profile[36:]
 
@@ -99,7 +99,7 @@ def _frames(kind: str, **options: Any) -> bytes:
 
 
 def _undated(content: bytes) -> bytes:
-    """The file with the dates in its boxes set to zero, 8 bytes each in libavif's version of them."""
+    """Return the file with the dates in its boxes set to zero, 8 bytes each as libavif writes them."""
     return re.sub(rb"((?:mvhd|tkhd|mdhd)\x01...).{16}", lambda found: found[1] + bytes(16), content, flags=re.DOTALL)
 
 
@@ -141,13 +141,13 @@ _FORMS = {".mp4": "boxes", ".mov": "boxes", ".mkv": "ebml", ".webm": "ebml", ".a
 
 @cache
 def made() -> tuple[Seed, ...]:
-    """All that this project writes itself, always in the same order."""
-    films = [Seed(name, form, _film(suffix, told)) for name, (form, suffix, told) in _FILMS.items()]
+    """Return all files that this project writes itself, always in the same order."""
+    films = [Seed(name, form, _film(suffix, extra)) for name, (form, suffix, extra) in _FILMS.items()]
     return (*films, *(Seed(name, form, write()) for name, (form, write) in _PICTURES.items()))
 
 
 def found() -> tuple[Seed, ...]:
-    """Real and bad files that lie beside the checkout, if they do and are small; they are read there, never copied."""
+    """Return small real and bad files beside the checkout, if there are any; they are read there, never copied."""
     folders = (CHECKOUT.parent / "shared" / name for name in ("videos", "bad"))
     paths = sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir())
     small = [path for path in paths if path.suffix in _FORMS and path.stat().st_size <= MOST_BYTES]

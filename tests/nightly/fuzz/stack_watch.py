@@ -1,4 +1,4 @@
-"""What a stack holds: its processes, memory, open files and files on the disk; compared before and after a run."""
+"""Resources of a stack: processes, memory, open files and files on disk; compared before and after a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.support.stack_state import owners_of_regions, pid_of, regions, regist
 MEMORY_MB, OPEN_FILES = (
     96,
     12,
-)  # of one process, more than before: caches that fill once; queues and pipes of the moment
+)  # growth of one process that is allowed: caches, and queues and pipes in use
 
 
 @dataclass(frozen=True)
 class Holding:
-    """`memory_mb` is what a process has for itself (RssAnon); by pid, as `open_files` is."""
+    """Resources; `memory_mb` (RssAnon) and `open_files` are by pid."""
 
     web: tuple[int, ...]
     triton: tuple[int, ...]
@@ -36,7 +36,7 @@ class Holding:
 
 
 def holding(stack: Stack) -> Holding:
-    """Now."""
+    """Return the current resources."""
     web, server, jobs = tuple(web_workers(stack)), pid_of(stack, "triton"), pid_of(stack, "jobs")
     living = (server, *sorted(stub.pid for stub in backend_processes.of_server(server)))
     watched = (*web, *living, jobs)
@@ -53,13 +53,13 @@ def holding(stack: Stack) -> Holding:
 
 
 def _regions(stack: Stack) -> set[str]:
-    """Without those whose owner is nobody's: other runs on this machine may be killed meanwhile."""
+    """Return the stack's regions; regions of dead owners may belong to other runs on this machine."""
     living = stack.processes()
     return {name for name in regions(stack) if int(name.split("-")[1]) in living}
 
 
 def _files(stack: Stack) -> set[str]:
-    """Of uploads and requests; not logs, and not what was asked to be kept."""
+    """Return the files of uploads and requests, without logs and kept results."""
     folders = [stack.run_dir / "uploads", stack.run_dir / "tmp"]
     own = {Path(f"/tmp/{name}") for name in os.listdir("/tmp") if name.startswith(("body-", "clipstack-decoder"))}
     found = {path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()}
@@ -81,7 +81,7 @@ def _open_files(pid: int) -> int:
 
 
 def lost(stack: Stack, before: Holding, after: Holding) -> list[str]:
-    """What a run took from a stack, or left in it."""
+    """Return the resources that a run took from a stack, or left in it."""
     found = []
     for name in ("web", "triton", "jobs", "regions"):
         if getattr(before, name) != getattr(after, name):

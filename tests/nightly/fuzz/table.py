@@ -1,4 +1,4 @@
-"""Writes the measured part of docs/fuzzing.md from bench/results/fuzz.json and fuzz_api.json.
+"""Write the measured part of docs/fuzzing.md from bench/results/fuzz.json and fuzz_api.json.
 
 python -m tests.nightly.fuzz.table       (`make fuzz` does)
 """
@@ -16,20 +16,21 @@ BEGIN, END = "<!-- written by `make fuzz`: begin -->", "<!-- end -->"
 
 
 def kept(name: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return told
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+
+    return result
 
 
 def lines(files: dict[str, Any], api: dict[str, Any]) -> list[str]:
-    """Both runs, as Markdown."""
+    """Return the results of both runs as Markdown."""
     machine, wrong = files["machine"], len(files["findings"]) + len(files["faults"])
     opened, all_of_them = sum(files["opened"].values()), files["sent"]
     ends = [f"{what.removeprefix('its process ')} {count} times" for what, count in files["causes"].items()]
     causes = ", ".join(ends) or "none"
     held = [
-        f"{name} {told['before']} → {told['after']}{unit}"
+        f"{name} {amount['before']} → {amount['after']}{unit}"
         for unit, kind in ((" MB", "memory_mb"), (" files", "open_files"))
-        for name, told in files[kind].items()
+        for name, amount in files[kind].items()
     ]
     return [
         f"{machine['day']}, {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']:.0f} GiB.",

@@ -1,4 +1,4 @@
-"""What fuzzing brought to light stays mended: every file of findings/ is sent everywhere."""
+"""Regression test of fuzzing: every file of findings/ is sent in every form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from deploy.stack.stack import Stack
-from tests.nightly.fuzz.response_checks import Judge, Reply
+from tests.nightly.fuzz.response_checks import Reply, ResponseChecker
 from tests.support.job_requests import wait_for_job
 from triton_repo.zoo.repository.names import BUILT_IN
 
@@ -23,21 +23,21 @@ def reply(answer: httpx.Response) -> Reply:
 
 @pytest.mark.parametrize("model", BUILT_IN)
 @pytest.mark.parametrize("file", FINDINGS, ids=lambda path: path.stem)
-def test_the_answer_is_as_promised(fuzzed: Stack, file: Path, model: str) -> None:
-    judge = Judge(fuzzed.settings, "/v1/classify", PATIENCE_S)
+def test_answer_matches_the_api_description(fuzzed: Stack, file: Path, model: str) -> None:
+    checker = ResponseChecker(fuzzed.settings, "/v1/classify", PATIENCE_S)
     answer = httpx.post(
         f"{fuzzed.url}/v1/classify", params={"model": model, "clips": "2"}, content=file.read_bytes(), timeout=60
     )
-    assert judge.faults(reply(answer)) == []
+    assert checker.faults(reply(answer)) == []
 
 
 @pytest.mark.parametrize("file", FINDINGS, ids=lambda path: path.stem)
-def test_a_job_of_it_ends_as_promised(fuzzed: Stack, file: Path) -> None:
-    judge = Judge(fuzzed.settings, "/v1/jobs", PATIENCE_S)
+def test_job_ends_without_internal_error(fuzzed: Stack, file: Path) -> None:
+    checker = ResponseChecker(fuzzed.settings, "/v1/jobs", PATIENCE_S)
     with httpx.Client(base_url=fuzzed.url, timeout=60) as http:
         answer = http.post("/v1/jobs", params={"hop_s": "0.1"}, content=file.read_bytes())
-        assert judge.faults(reply(answer)) == []
+        assert checker.faults(reply(answer)) == []
         if answer.status_code == 202:
-            told = wait_for_job(http, answer.json()["id"])
-            assert told["state"] == "done" or told["error"]["code"] not in ("internal", "unavailable"), told["error"]
-            http.delete(f"/v1/jobs/{told['id']}")
+            job = wait_for_job(http, answer.json()["id"])
+            assert job["state"] == "done" or job["error"]["code"] not in ("internal", "unavailable"), job["error"]
+            http.delete(f"/v1/jobs/{job['id']}")

@@ -1,4 +1,4 @@
-"""Models are added, versioned and removed while clients ask; every request is answered, and by what it says."""
+"""Models are added, updated and removed under load; every request is answered by the model that it names."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.support.stacks import until
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.repository.server import running
 
-FOLLOWED_S = 15.0  # by every worker; two seconds on a machine at rest
+FOLLOWED_S = 15.0  # until every worker uses it; two seconds on an idle machine
 
 
 @pytest.fixture
 def invoke(stack: Stack) -> Callable[..., Result]:
-    """`clipstack-models ...` as a person types it beside this stack."""
+    """Run `clipstack-models ...` beside this stack."""
 
     def run(*words: object) -> Result:
         return CliRunner(env=stack.settings.environment()).invoke(main, [str(word) for word in words])
@@ -41,7 +41,7 @@ def invoke(stack: Stack) -> Callable[..., Result]:
 
 @pytest.fixture
 def add(invoke: Callable[..., Result], tmp_path: Path) -> Callable[..., Result]:
-    """Adds a model for pictures of 8 x 8 pixels."""
+    """Add a model for pictures of 8 x 8 pixels."""
 
     def run(name: str, classes: int, *more: object) -> Result:
         file = onnx_file(tmp_path / f"{classes}.onnx", (1, 3, 8, 8), classes)
@@ -63,7 +63,7 @@ def ask(stack: Stack, model: str, content: bytes) -> httpx.Response:
 
 
 def followed(stack: Stack, model: str, content: bytes, status: int, version: str = "") -> Callable[[], bool]:
-    """Whether sixteen requests, eight at a time, so that they reach both workers, are answered so."""
+    """Return whether sixteen requests, eight at a time so that they reach both workers, get this answer."""
 
     def holds() -> bool:
         with ThreadPoolExecutor(8) as pool:
@@ -76,15 +76,15 @@ def followed(stack: Stack, model: str, content: bytes, status: int, version: str
 
 
 class Clients:
-    """Four that never stop asking: two for the default model, two for `mine`; `wrong` is what they did not expect."""
+    """Four clients that send without pause, two for the default model, two for `mine`; `wrong` has unexpected answers."""
 
     def __init__(self, stack: Stack, film: bytes, picture: bytes) -> None:
         self._stack = stack
         self._stop = threading.Event()
         self.wrong: list[str] = []
         self.answered: Counter[str] = Counter()
-        asked = [("camera_motion", film)] * 2 + [("mine", picture)] * 2
-        self._threads = [threading.Thread(target=self._ask, args=of) for of in asked]
+        targets = [("camera_motion", film)] * 2 + [("mine", picture)] * 2
+        self._threads = [threading.Thread(target=self._ask, args=target) for target in targets]
 
     def _ask(self, model: str, content: bytes) -> None:
         while not self._stop.is_set():
@@ -112,7 +112,7 @@ class Clients:
 
 
 @pytest.mark.timeout(900)
-def test_no_request_fails_while_models_come_and_go(
+def test_no_request_fails_while_models_change(
     stack: Stack,
     add: Callable[..., Result],
     invoke: Callable[..., Result],
@@ -180,7 +180,7 @@ def test_another_engine_takes_over_on_the_running_stack(
     assert invoke("remove", "changed").exit_code == 0
 
 
-def test_what_the_server_refuses_is_not_installed(
+def test_model_that_triton_refuses_is_not_installed(
     stack: Stack, add: Callable[..., Result], invoke: Callable[..., Result], picture: bytes, monkeypatch
 ) -> None:
     assert add("good", 3).exit_code == 0
@@ -190,7 +190,9 @@ def test_what_the_server_refuses_is_not_installed(
 
     # A description that no engine can follow, as a hand-made file could be
     original = adding.config_text
-    monkeypatch.setattr(adding, "config_text", lambda *told: original(*told).replace('"openvino"', '"abacus"'))
+    monkeypatch.setattr(
+        adding, "config_text", lambda *arguments: original(*arguments).replace('"openvino"', '"abacus"')
+    )
     refused = add("good", 4)
     assert refused.exit_code == 1
     assert "engine is 'abacus'" in refused.stderr
@@ -220,7 +222,7 @@ def test_model_too_large_for_slot_leaves_service_ready(
     assert invoke("remove", "large").exit_code == 0
 
 
-def test_a_model_is_loaded_although_triton_dies(stack: Stack, add: Callable[..., Result]) -> None:
+def test_model_is_loaded_over_a_crash_of_triton(stack: Stack, add: Callable[..., Result]) -> None:
     assert add("steady", 3).exit_code == 0
     before = pid_of(stack, "triton")
     with running(stack.settings, stack.settings.model_dir) as server:

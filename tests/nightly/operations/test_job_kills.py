@@ -1,4 +1,4 @@
-"""Jobs outlive whatever is killed: each one that was accepted ends, with one result, and no window is there twice."""
+"""Jobs survive kills of any process: each accepted job ends with one result and no duplicate window."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.support.job_requests import journal, wait_for_job
 from tests.support.stacks import until
 
 RECOVERY_S = 60.0
-LONGEST_S = 3.0  # from one kill to the next, when all runs again
-UNFINISHED = 2  # jobs there are at every kill, at least
+LONGEST_S = 3.0  # from one kill to the next, after all programs run again
+UNFINISHED = 2  # fewest jobs at every kill
 HOP_S = 0.06
 
 
@@ -40,8 +40,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_video(tmp_path_factory.mktemp("films") / "film.mp4", frames).read_bytes()
 
 
-class Office:
-    """Hands jobs in, and remembers which were accepted."""
+class Submitter:
+    """Submit jobs, and remember the accepted ones."""
 
     def __init__(self, http: httpx.Client, film: bytes) -> None:
         self._http, self._film = http, film
@@ -65,7 +65,7 @@ class Office:
 
 
 def kill(stack: Stack, victim: str) -> None:
-    """And wait until all runs again."""
+    """Kill a program and wait until all run again."""
     if victim == "everything":
         everything = processes.of_stack(stack.run_dir)
         for pid in everything:
@@ -82,7 +82,7 @@ def kill(stack: Stack, victim: str) -> None:
 
 @pytest.mark.timeout(900)
 def test_jobs_outlive_kills_at_random_moments(stack: Stack, http: httpx.Client, film: bytes, repeats: int) -> None:
-    office, chance = Office(http, film), random.Random(repeats)
+    office, chance = Submitter(http, film), random.Random(repeats)
     unharmed = office.outcome(office.hand_in())
     right = read(journal(stack, unharmed["id"])).scores
     for victim in (["everything", "jobs", "triton"] * repeats)[:repeats]:
@@ -93,9 +93,9 @@ def test_jobs_outlive_kills_at_random_moments(stack: Stack, http: httpx.Client, 
     for identity in office.accepted:
         result = office.outcome(identity)
         assert result["state"] == "done", result["error"]
-        found = read(journal(stack, identity))  # raises when a window is missing or there twice
-        assert len(found.scores) == len(right) == result["progress"]["windows"]
-        np.testing.assert_allclose(found.scores, right, atol=1e-3)
+        journal_contents = read(journal(stack, identity))  # raises if a window is missing or duplicated
+        assert len(journal_contents.scores) == len(right) == result["progress"]["windows"]
+        np.testing.assert_allclose(journal_contents.scores, right, atol=1e-3)
         assert result["timeline"]["segments"] == unharmed["timeline"]["segments"]
     assert sorted(job["id"] for job in office.listed()) == sorted(office.accepted)
     print(f"{repeats} kills, {len(office.accepted)} jobs of {len(right)} windows")

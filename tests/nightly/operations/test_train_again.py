@@ -1,4 +1,4 @@
-"""The tutorial of docs/train.md in small: served, corrected on five mistakes, trained again, better."""
+"""The tutorial of docs/train.md with few files: serve, correct five mistakes, train again, get better."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stack() -> Iterator[Stack]:
 
 
 def blocks() -> list[tuple[str, str]]:
-    """Language and text of each block of the section."""
+    """Return language and text of each block of the section."""
     page = (CHECKOUT / "docs" / "train.md").read_text()
     section = page.partition("\n## Corrections\n")[2].partition("\n## ")[0]
     return re.findall(r"^```(sh|python)\n(.*?)^```", section, re.M | re.S)
@@ -48,7 +48,7 @@ def test_corrected_mistakes_make_a_better_version(stack: Stack, tmp_path: Path) 
         return done.stdout
 
     def in_small(text: str) -> str:
-        """The same in this folder, with fewer files, figures as JSON, and without the start of the stack."""
+        """Return the command for this folder, with fewer files and JSON output, and without the start of the stack."""
         text = text.replace(".runtime/", f"{tmp_path}/").replace("CLIPSTACK_FEEDBACK=on make up\n", "")
         text = text.replace("Client()", f"Client({stack.url!r})")
         text = re.sub("(examples chalk .*)", rf"\1 --count {COUNT}", text)

@@ -1,4 +1,4 @@
-"""Webhooks outlive whatever is killed: every event of every job arrives, in order, with the same id at each attempt."""
+"""Webhooks survive kills of any process: every event arrives, in order, with the same id at each attempt."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.support.webhook_receiver import Receiver, receiving
 
 PROGRAMS = ("webhooks", "jobs", "web", "nginx", "triton")
 RECOVERY_S = 60.0
-LONGEST_S = 2.0  # from one kill to the next, when all runs again
-UNFINISHED = 2  # jobs there are at every kill, at least
+LONGEST_S = 2.0  # from one kill to the next, after all programs run again
+UNFINISHED = 2  # fewest jobs at every kill
 LATE_S = 120.0  # an event that failed once is tried again after 5 to 6 s
 
 

@@ -1,4 +1,4 @@
-"""What the watchdog does about models that hang or are busy for long, and programs that die again and again."""
+"""The watchdog on models that hang or are busy for long, and on programs that die repeatedly."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_model_hanging_while_loaded_is_loaded_again(watched: Stack, film: bytes)
     assert "ending the load of late@1" in (watched.run_dir / "logs" / "watchdog.log").read_text()
 
 
-def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
+def test_endlessly_waiting_model_is_restarted(watched: Stack) -> None:
     triton, address = server(watched), watched.settings.triton_target
     with ThreadPoolExecutor(1) as pool:
         stuck = pool.submit(scripted_model.infer, address, scripted_model.WAIT_FOR_EVER, 60.0)
@@ -81,7 +81,7 @@ def test_a_model_that_waits_for_ever_answers_again(watched: Stack) -> None:
     assert scripted_model.infer(address, scripted_model.ANSWER, 10.0) == scripted_model.ANSWER
 
 
-def test_model_that_is_only_busy_is_left_alone(watched: Stack, film: bytes) -> None:
+def test_busy_model_is_not_restarted(watched: Stack, film: bytes) -> None:
     triton, address = server(watched), watched.settings.triton_target
     silent = 'clipstack_canaries_total{model="scripted@1",outcome="silent"}'
     with under_load(watched, film, clients=2) as statuses:

@@ -1,4 +1,4 @@
-"""Networks that know what they see, and what bf16 makes of their answers."""
+"""Answers in bf16 of networks that are fitted to generated scenes."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def test_a_fitted_video_network_does_too(tmp_path: Path) -> None:
 
 
 def test_stopped_run_resumes(tmp_path: Path) -> None:
-    asked = []
+    inferred = []
 
     def light(clip: Clips) -> Scores:
-        asked.append(clip)
+        inferred.append(clip)
         return np.asarray(clip.mean(axis=(1, 2, 3), dtype=np.float32))
 
     held = Held(SPECS["x3d_xs"], 3)
@@ -68,10 +68,10 @@ def test_stopped_run_resumes(tmp_path: Path) -> None:
     with (tmp_path / f"light.{F32}").open("ab") as file:
         file.write(b"half of it")
     more = rounding.answered({F32: light}, {F32: 4}, "light", tmp_path, held)
-    assert len(asked) == 4
+    assert len(inferred) == 4
     assert (tmp_path / f"light.{F32}").stat().st_size == 4 * 3 * 4
     np.testing.assert_array_equal(more[F32][:2], first[F32])
-    np.testing.assert_array_equal(more[F32], np.concatenate([light(clip) for clip in list(asked)]))
+    np.testing.assert_array_equal(more[F32], np.concatenate([light(clip) for clip in list(inferred)]))
     assert len(rounding.answered({F32: light}, {F32: 1}, "light", tmp_path, held)[F32]) == 1
 
 

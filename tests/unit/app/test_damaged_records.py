@@ -1,4 +1,4 @@
-"""Damaged keys, sessions and kept answers: in nobody's way, counted, and never a way in."""
+"""Damaged keys, sessions and cached answers: counted, set aside, and never accepted."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def change(path: Path, name: str, field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("how", FIELDS)
-def test_damaged_key_lets_nobody_in_and_others_do(path: Path, how: str) -> None:
+def test_damaged_key_is_refused_and_others_work(path: Path, how: str) -> None:
     _, alices = store.create(path, wanted("alice"))
     _, bobs = store.create(path, wanted("bob"))
     change(path, "bob", *FIELDS[how])
@@ -172,7 +172,7 @@ def kept(results: ResultCache, answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("how", [*FILES, "other bytes", "a whole answer without its hash"])
-def test_a_damaged_answer_is_looked_at_anew(tmp_path: Path, how: str) -> None:
+def test_damaged_cache_entry_is_replaced(tmp_path: Path, how: str) -> None:
     results = ResultCache(tmp_path / "results", 1 << 20)
     kept(results, b'{"label": "right", "more": "words"}')
     (file,) = (tmp_path / "results" / "ab").iterdir()
@@ -191,7 +191,7 @@ def test_a_damaged_answer_is_looked_at_anew(tmp_path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["a folder", "a FIFO", "endless", "no folder of locks"])
-def test_damaged_lock_of_answer_holds_nobody_up(tmp_path: Path, how: str) -> None:
+def test_damaged_lock_of_the_cache_does_not_block(tmp_path: Path, how: str) -> None:
     results = ResultCache(tmp_path / "results", 1 << 20)
     kept(results, b"{}")
     locks = tmp_path / "results" / "locks"
@@ -223,7 +223,7 @@ def test_blocking_and_endless_files_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [*FILES, "no time", "endless time"])
-def test_a_damaged_quota_keeps_nobody_out(tmp_path: Path, how: str) -> None:
+def test_damaged_quota_refuses_no_request(tmp_path: Path, how: str) -> None:
     quotas = Quotas(tmp_path / "quota")
     quotas.count_request("aaaaaaaa", 1000.0, 5)
     path = tmp_path / "quota" / "aaaaaaaa"
@@ -236,7 +236,7 @@ def test_a_damaged_quota_keeps_nobody_out(tmp_path: Path, how: str) -> None:
             FILES[how](path)
     with quotas.slot("aaaaaaaa", "work", 1), pytest.raises(TooManyRequests), quotas.slot("aaaaaaaa", "work", 1):
         pass
-    until(lambda: not_too_fast(quotas), 1)  # any other number is at most a burst ahead: 5 ms
+    until(lambda: not_too_fast(quotas), 1)  # any other number is at most a burst of 5 ms ahead
 
 
 def not_too_fast(quotas: Quotas) -> bool:
@@ -248,7 +248,7 @@ def not_too_fast(quotas: Quotas) -> bool:
 
 
 @pytest.mark.parametrize("how", FILES)
-def test_a_damaged_history_is_no_history(tmp_path: Path, how: str) -> None:
+def test_damaged_history_is_empty(tmp_path: Path, how: str) -> None:
     history = History(tmp_path)
     history.write({"time": 1.0})
     FILES[how](tmp_path / "history.json")

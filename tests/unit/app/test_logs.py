@@ -1,4 +1,4 @@
-"""Lines of the log, as machines and people get them; what others sent cannot forge one."""
+"""Log lines in JSON and in text; clients cannot forge one."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_record_is_one_line_of_json_in_ascii(number: str) -> None:
     assert body["time"].endswith("Z") and len(body["time"]) == len("2026-01-01T00:00:00.000Z")
 
 
-def test_fact_does_not_replace_what_log_itself_says(number: str) -> None:
+def test_extra_fields_do_not_replace_standard_ones(number: str) -> None:
     assert (
         json.loads(logs.JsonFormatter().format(record("x", level="none", request_id="forged")))["request_id"] == number
     )
 
 
-def test_long_things_are_cut() -> None:
+def test_long_values_are_truncated() -> None:
     body = json.loads(logs.JsonFormatter().format(record("x" * 100_000, path="y" * 100_000)))
     assert (len(body["message"]), len(body["path"])) == (logs.MAX_MESSAGE + 1, logs.MAX_FIELD + 1)
     assert len(json.loads(logs.JsonFormatter().format(failed("x" * 100_000)))["story"]) == logs.MAX_TRACEBACK + 1

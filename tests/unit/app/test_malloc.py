@@ -1,4 +1,4 @@
-"""What was freed between pieces that stay goes back to the system."""
+"""Freed heap memory is returned to the system."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from app.malloc import collect_and_trim, trim
 
-PIECE, PIECES, EVERY = 4096, 10_000, 64  # bytes; of each so many one stays
+PIECE, PIECES, EVERY = 4096, 10_000, 64  # size in bytes, count, and one of EVERY stays allocated
 KEPT = 1000
 
 
 def resident_mib() -> float:
-    """Of this process, its own memory alone."""
+    """Return the private resident memory of this process in MiB."""
     result = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
     return int(result.split()[1]) / 1024
 
@@ -33,13 +33,13 @@ def test_freed_heap_memory_is_returned() -> None:
 
 def test_free_lists_of_tuples_are_returned() -> None:
     def kept() -> int:
-        """Pieces of memory in use when no tuple of ours lives."""
+        """Return the allocated blocks while no tuple of the test lives."""
         return sys.getallocatedblocks()
 
     collect_and_trim()
     before = kept()
     for _ in range(KEPT):
-        tuple(number for number in range(7))  # made for ten, and kept as one of seven
+        tuple(number for number in range(7))  # allocated for ten, shrunk to seven
     grown = kept() - before
     collect_and_trim()
     assert grown > KEPT / 2 > kept() - before

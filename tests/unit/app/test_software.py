@@ -1,4 +1,4 @@
-"""Which software made an answer that is kept."""
+"""The software version of cached answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_changed_modules_change_the_software_version(tmp_path: Path) -> None:
     folder = tmp_path / "app"
     shutil.copytree(Path(app.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__", "static"))
     digests = [software_digest(), digest_of(folder)]
-    assert digests[0] == digests[1], "wherever it lies"
+    assert digests[0] == digests[1], "its path does not matter"
     with (folder / "sampling.py").open("a") as file:
         file.write("# changed\n")
     digests.append(digest_of(folder))

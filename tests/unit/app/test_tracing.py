@@ -1,4 +1,4 @@
-"""Spans of stages: their names, parents and times, what is passed on, and nothing while traces are off."""
+"""Spans of stages: names, parents, times and propagation; none while traces are off."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_request_is_a_span_with_its_status(exporter: InMemorySpanExporter) -> No
     assert span.attributes["error.type"] == "invalid_parameter" and span.attributes["clipstack.request_id"]
 
 
-def test_off_is_nothing() -> None:
+def test_no_spans_while_off() -> None:
     assert not tracing.is_on()
     assert tracing.span("a") is tracing.span("b")
     with tracing.span("a"):

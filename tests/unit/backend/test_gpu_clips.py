@@ -1,4 +1,4 @@
-"""Regions of web workers on a GPU, as a model's process keeps them open."""
+"""Regions of web workers on a GPU that a model's process keeps open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REGION_BYTES, CLIP_BYTES = 1 << 16, 4096
 
 
 class Workers:
-    """The clips of one model's process, its driver, and which workers live at which time."""
+    """The clips of a model's process, its driver, and the living workers."""
 
     def __init__(self, most: int = 64) -> None:
         self.driver, self.dead, self.now = FakeDriver(), set[str](), 0.0
@@ -104,7 +104,7 @@ def test_region_that_was_idle_is_closed_and_opened_again(workers: Workers) -> No
     assert workers.driver.opens == 2
 
 
-def test_no_more_than_the_most_stay_open() -> None:
+def test_number_of_open_regions_is_limited() -> None:
     workers = Workers(most=2)
     for worker in (1, 2, 1, 3):
         workers.find(worker)

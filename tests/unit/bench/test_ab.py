@@ -1,4 +1,4 @@
-"""What is read from ApacheBench's report."""
+"""Parsing of ApacheBench's report."""
 
 from bench.load.ab import parse_report
 
@@ -21,6 +21,6 @@ def test_99th_of_many_requests_is_not_longest() -> None:
     assert parse_report(many, "50,12.5\n99,80.25\n100,99.0\n", clients=4).p99_ms == 80.25
 
 
-def test_few_requests_tell_no_latency() -> None:
+def test_few_requests_have_no_latency() -> None:
     turn = parse_report(REPORT, "50,12.5\n99,80.25\n", clients=11)
     assert (turn.per_s, turn.p50_ms, turn.p99_ms) == (6.0, None, None)

@@ -66,7 +66,7 @@ def test_label_studio_tasks_have_parts_choices_and_predictions(folder: Path) -> 
     assert {label.get("value") for label in view.iter("Label")} == {"pan_left", "zoom & <in>", "shake", "static"}
 
 
-def test_label_studio_gives_back_what_it_was_given(folder: Path) -> None:
+def test_label_studio_round_trip(folder: Path) -> None:
     label_studio.write(ENTRIES, folder, "media/")
     film, picture = folder / "media" / f"{'ab' * 10}.mp4", folder / "media" / f"{'cd' * 10}.png"
     assert label_studio.read(folder) == [
@@ -102,7 +102,7 @@ def test_fiftyone_detections_have_classes_and_seconds(folder: Path) -> None:
     assert pictures == {"classes": ["cat"], "labels": {"cd" * 10: 0}}
 
 
-def test_fiftyone_gives_back_what_it_was_given(folder: Path) -> None:
+def test_fiftyone_round_trip(folder: Path) -> None:
     fiftyone.write(ENTRIES, folder)
     film, picture = folder / "videos" / "data" / f"{'ab' * 10}.mp4", folder / "pictures" / "data" / f"{'cd' * 10}.png"
     assert fiftyone.read(folder) == [
@@ -115,7 +115,7 @@ def test_fiftyone_gives_back_what_it_was_given(folder: Path) -> None:
 
 @pytest.mark.parametrize("read", [label_studio.read, fiftyone.read])
 @pytest.mark.parametrize("text", ["", "[", "[1]", '[{"data": {}}]', "{}", '{"labels": [1]}', '{"labels": {"x": 1}}'])
-def test_what_is_no_export_is_refused(read: Callable[[Path], object], text: str, tmp_path: Path) -> None:
+def test_other_files_are_refused(read: Callable[[Path], object], text: str, tmp_path: Path) -> None:
     for path in (tmp_path / "videos.json", tmp_path / "videos" / "labels.json"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

@@ -1,4 +1,4 @@
-"""Which GPUs there are, and who takes which."""
+"""Discovery of GPUs, and their assignment to workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GIB = 1 << 30
 
 
 class FakeDriver:
-    """`Driver` of a machine with as many GPUs as free memory is named for, in GiB."""
+    """A `Driver` of a machine with one GPU per given number of free GiB."""
 
     def __init__(self, *free_gib: float) -> None:
         self._free_gib = free_gib
@@ -68,9 +68,9 @@ def test_without_a_driver_the_reason_is_given(make: type[Driver]) -> None:
         (" 1 , 2", [1, 2]),
         ("GPU-00000001", [1]),
         ("GPU-00000002-aaaa,0", [2, 0]),
-        ("1,7,0", [1]),  # what names none ends the list
+        ("1,7,0", [1]),  # an invalid number ends the list
         ("1,1", [1]),
-        ("GPU-0000", []),  # which of them?
+        ("GPU-0000", []),  # an ambiguous prefix
         ("-1", []),
         ("", []),
         ("NoDevFiles", []),
@@ -95,13 +95,13 @@ def test_gpu_in_use_by_others_is_avoided() -> None:
         (FakeDriver(9), {"CUDA_VISIBLE_DEVICES": ""}, "reports 1 GPUs, and CUDA_VISIBLE_DEVICES='' leaves none"),
     ],
 )
-def test_why_there_is_no_gpu_is_told(driver: Driver, environment: dict[str, str], words: str) -> None:
+def test_reason_for_no_gpu_is_given(driver: Driver, environment: dict[str, str], words: str) -> None:
     with pytest.raises(NoGpu, match=words):
         usable(driver, environment)
 
 
 class FakeNvml(ModuleType):
-    """The module pynvml of a machine with one GPU."""
+    """The module pynvml on a machine with one GPU."""
 
     class NVMLError(Exception):
         pass
@@ -173,7 +173,7 @@ def test_mig_uuids_are_named_as_what_is_wrong(nvml: FakeNvml) -> None:
         usable(Nvml(), {"CUDA_VISIBLE_DEVICES": "MIG-5aa1"})
 
 
-def test_the_command_lists_them_or_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_lists_gpus_or_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     answer = discovery.main()
     assert (answer == 0) == ("GPU 0" in capsys.readouterr().out)
     assert answer == 0 or str(answer).startswith("no GPU: ")
@@ -187,7 +187,7 @@ def test_workers_take_gpus_in_turns() -> None:
 
 
 @pytest.mark.parametrize("killed", range(4))
-def test_who_comes_after_killed_worker_gets_its_gpu(killed: int) -> None:
+def test_replacement_of_a_killed_worker_gets_its_gpu(killed: int) -> None:
     living = [0, 1, 2, 3]
     living.pop(killed)
     assert least_used(living, [0, 1, 2, 3]) == killed

@@ -1,4 +1,4 @@
-"""Models placed on GPUs: what Triton is given where there are some."""
+"""Placement of models on GPUs: the repository that Triton gets."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_instances_per_gpu(models: Path, run_dir: Path) -> None:
     ]
 
 
-def test_everything_else_is_the_model_s_own(models: Path, run_dir: Path) -> None:
+def test_other_settings_of_the_model_are_kept(models: Path, run_dir: Path) -> None:
     write_all(models, run_dir, TWO)
     place = folder(run_dir) / "seen"
     assert (place / "2" / "model.pt2").read_text() == "model.pt2 2"
@@ -84,15 +84,15 @@ def with_parameters(**more: str) -> str:
     return text_format.MessageToString(config)
 
 
-def test_engine_and_precision_that_somebody_chose_are_kept(models: Path, run_dir: Path) -> None:
+def test_chosen_engine_and_precision_are_kept(models: Path, run_dir: Path) -> None:
     (models / "seen" / "config.pbtxt").write_text(with_parameters(engine="tensorrt", precision="f16"))
     assert write_all(models, run_dir, TWO) == ["seen: tensorrt f16 on GPU 0, 1, 3 on each"]
     config = config_of(run_dir)
-    assert config.max_batch_size == 8  # what a plan was built for
+    assert config.max_batch_size == 8  # the plan's batch size
     assert [tensor.name for tensor in config.input] == ["CLIP"]
 
 
-def test_model_that_shall_be_on_cpu_is(models: Path, run_dir: Path) -> None:
+def test_model_set_to_the_cpu_stays_there(models: Path, run_dir: Path) -> None:
     chosen = with_parameters(engine="torch", device="cpu")
     (models / "seen" / "config.pbtxt").write_text(chosen)
     assert write_all(models, run_dir, TWO) == ["seen: on the CPU, as its configuration says"]
@@ -101,8 +101,8 @@ def test_model_that_shall_be_on_cpu_is(models: Path, run_dir: Path) -> None:
 
 def test_damaged_configuration_is_left_for_triton_to_name(models: Path, run_dir: Path) -> None:
     (models / "seen" / "config.pbtxt").write_text("name: {")
-    (told,) = write_all(models, run_dir, TWO)
-    assert told.startswith("seen: as it is: ")
+    (line,) = write_all(models, run_dir, TWO)
+    assert line.startswith("seen: as it is: ")
     assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == "name: {"
 
 
@@ -119,7 +119,7 @@ def test_changed_models_are_placed_again(models: Path, run_dir: Path) -> None:
     assert [path.name for path in folder(run_dir).glob("[!.]*")] == ["other"]
 
 
-def test_where_triton_runs_without_gpus_nothing_is_placed(models: Path, run_dir: Path) -> None:
+def test_nothing_is_placed_without_gpus(models: Path, run_dir: Path) -> None:
     place_again(models / "seen", run_dir)
     assert list((run_dir / "gpu").iterdir()) == []
 
@@ -142,9 +142,9 @@ def test_start_of_triton_places_models_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    told = {"RUN_DIR": str(run_dir), "MODEL_DIR": str(models), "MAX_PROCESSES_PER_GPU": "4", "GPU_PRECISION": "f16"}
-    settings = Settings.from_environment({f"CLIPSTACK_{name}": value for name, value in told.items()})
-    write_all(models, run_dir, TWO)  # of an earlier start
+    values = {"RUN_DIR": str(run_dir), "MODEL_DIR": str(models), "MAX_PROCESSES_PER_GPU": "4", "GPU_PRECISION": "f16"}
+    settings = Settings.from_environment({f"CLIPSTACK_{name}": value for name, value in values.items()})
+    write_all(models, run_dir, TWO)  # as an earlier start did
     assert launch.model_repository(settings, driver) == repository
     assert capsys.readouterr().out.count(words) == 1
     assert placement.folder(run_dir).exists() == (repository != "models")

@@ -1,4 +1,4 @@
-"""Which names a request may give the service, by its settings."""
+"""Host names that requests may use, by the settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOOPBACK = {"localhost", "[::1]", r"~^127\.\d+\.\d+\.\d+$", ""}
 
 
 def names(**settings: str) -> set[str]:
-    """The names of the map that are known."""
+    """Return the allowed names of nginx's map."""
     result = Settings.from_environment({f"CLIPSTACK_{name.upper()}": value for name, value in settings.items()})
     lines = host_rules(result).splitlines()
     assert lines[0] == "default 0;"
@@ -54,7 +54,7 @@ def test_port_rule_precedes_origin_without_port() -> None:
 
 
 @pytest.mark.parametrize("text", ["https://a.example", "a b", 'a"b', "*", "a.example/x", "*.", "[::1", "a:port"])
-def test_what_is_no_host_is_refused(text: str) -> None:
+def test_invalid_host_is_refused(text: str) -> None:
     with pytest.raises(InvalidSetting, match="is not a host name"):
         Settings.from_environment({"CLIPSTACK_ALLOWED_HOSTS": text})
 
@@ -70,7 +70,7 @@ def test_origins_are_exact_and_without_default_ports() -> None:
 @pytest.mark.parametrize(
     "text", ["app.example", "https://a.example/", "https://*.example", "null", "ftp://a", 'http://a"b']
 )
-def test_what_is_no_origin_is_refused(text: str) -> None:
+def test_invalid_origin_is_refused(text: str) -> None:
     with pytest.raises(InvalidSetting, match=r"is not an origin: write https://app\.example\.com"):
         Settings.from_environment({"CLIPSTACK_ORIGINS": f"https://b.example,{text}"})
 

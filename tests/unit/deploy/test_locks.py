@@ -1,4 +1,4 @@
-"""What the images install is what pyproject.toml names, each file with its hash."""
+"""The lock files match pyproject.toml, and every file has a hash."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_images_hold_no_needless_engines() -> None:
     assert locked("triton")["numpy"].startswith("1.")
 
 
-def test_script_of_others_is_the_locked_one() -> None:
+def test_third_party_script_matches_its_lock() -> None:
     text = (CHECKOUT / "deploy" / "page-scripts.txt").read_text()
     content = (CHECKOUT / "app" / "static" / "tus.min.js").read_bytes()
     assert f"--hash=sha256:{hashlib.sha256(content).hexdigest()}" in text

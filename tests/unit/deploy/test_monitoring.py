@@ -1,4 +1,4 @@
-"""The rules and the dashboard: every name is one that is exported, every alert is written about."""
+"""The rules and the dashboard: every metric is exported, every alert is documented."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_named_metrics_are_exported(text: str) -> None:
 def test_the_dashboard_shows_every_metric_of_the_table() -> None:
     shown = {re.sub("_(bucket|count|sum)$", "", name) for name in NAME.findall(json.dumps(DASHBOARD))}
     families = {re.sub("_(bucket|count|sum)$", "", name) for name in series_names()}
-    # As lines of no use: what every start does, and what others say as well
+    # Without a panel: metrics of every start, and duplicates of others
     unshown = {
         "clipstack_region_registrations_total",
         "clipstack_model_answers",
@@ -43,7 +43,7 @@ def test_the_dashboard_shows_every_metric_of_the_table() -> None:
     assert families - shown == unshown
 
 
-def test_the_dashboard_is_one_that_grafana_takes() -> None:
+def test_dashboard_is_valid_for_grafana() -> None:
     assert DASHBOARD["schemaVersion"] >= 39 and DASHBOARD["uid"] and "id" not in DASHBOARD
     panels: list[dict[str, Any]] = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -60,5 +60,5 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_what_to_do_about_alert_is_written_down(alert: str) -> None:
+def test_every_alert_has_instructions(alert: str) -> None:
     assert f"| `{alert}` |" in DOCUMENTATION

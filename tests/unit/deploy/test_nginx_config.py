@@ -18,7 +18,7 @@ def test_only_our_names_are_filled_in(source, tmp_path):
     assert (tmp_path / "out/nginx.conf").exists()
 
 
-def test_what_an_earlier_start_left_is_gone(source, tmp_path):
+def test_files_of_an_earlier_start_are_removed(source, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.conf").touch()
 

@@ -1,4 +1,4 @@
-"""Files that some process still has open or mapped are known as such."""
+"""Detection of files that a process has open or mapped."""
 
 from __future__ import annotations
 

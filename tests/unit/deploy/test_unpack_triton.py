@@ -18,7 +18,7 @@ MEMBERS = [
 
 @pytest.fixture
 def wheel(tmp_path) -> Path:
-    """A wheel with the same members, each holding its own name."""
+    """A wheel with the members of the real one, each with its name as content."""
     path = tmp_path / "triton.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for name in MEMBERS:
@@ -26,7 +26,7 @@ def wheel(tmp_path) -> Path:
     return path
 
 
-def test_server_its_libraries_and_right_stub_are_taken(wheel, tmp_path):
+def test_server_libraries_and_matching_stub_are_unpacked(wheel, tmp_path):
     target = tmp_path / "with a space" / "triton"
 
     unpack(wheel, target, "3.11")

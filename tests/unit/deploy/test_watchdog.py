@@ -1,4 +1,4 @@
-"""When a model is beyond help but for a restart, what may be tried how often, and what is told of it."""
+"""The watchdog's decisions: when a model needs a restart, backoff, and metrics."""
 
 from __future__ import annotations
 
@@ -16,61 +16,61 @@ GOOD = "camera_motion@1"
 LOOK_S = 4.0
 
 
-def judged(*looks: tuple[Outcome, int, float], look_s: float = LOOK_S) -> list[bool]:
-    """Whether a restart is asked for at each look, of which each tells outcome, answers so far, seconds calculated."""
-    judge = HealthTracker()
+def decisions(*checks: tuple[Outcome, int, float], look_s: float = LOOK_S) -> list[bool]:
+    """Return for each check whether it demands a restart; a check has outcome, answers so far, and CPU seconds."""
+    tracker = HealthTracker()
     return [
-        GOOD in judge.failed({GOOD: Observation(outcome, "why", answers, cpu_s)}, look * look_s)
-        for look, (outcome, answers, cpu_s) in enumerate(looks)
+        GOOD in tracker.failed({GOOD: Observation(outcome, "why", answers, cpu_s)}, look * look_s)
+        for look, (outcome, answers, cpu_s) in enumerate(checks)
     ]
 
 
-def test_two_silent_canaries_of_idle_process_are_hang() -> None:
-    assert judged(("answered", 1, 5.0), ("silent", 1, 5.0), ("silent", 1, 5.01)) == [False, False, True]
+def test_two_silent_canaries_of_an_idle_process_are_a_hang() -> None:
+    assert decisions(("answered", 1, 5.0), ("silent", 1, 5.0), ("silent", 1, 5.01)) == [False, False, True]
 
 
-def test_one_is_not() -> None:
-    looks: list[tuple[Outcome, int, float]] = [("answered", 1, 5.0), ("silent", 1, 5.0), ("answered", 2, 5.1)]
-    assert judged(*looks, ("silent", 2, 5.1), ("answered", 3, 5.2)) == [False] * 5
+def test_single_silent_canary_is_no_hang() -> None:
+    checks: list[tuple[Outcome, int, float]] = [("answered", 1, 5.0), ("silent", 1, 5.0), ("answered", 2, 5.1)]
+    assert decisions(*checks, ("silent", 2, 5.1), ("answered", 3, 5.2)) == [False] * 5
 
 
 def test_a_model_that_answers_others_is_only_busy() -> None:
-    assert judged(("answered", 1, 5.0), *[("silent", 1 + look, 5.0) for look in range(1, 60)]) == [False] * 60
+    assert decisions(("answered", 1, 5.0), *[("silent", 1 + look, 5.0) for look in range(1, 60)]) == [False] * 60
 
 
 def test_a_model_that_calculates_is_only_slow() -> None:
-    looks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S / 10) for look in range(1, 25)]
-    assert judged(("answered", 1, 5.0), *looks) == [False] * 25
+    checks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S / 10) for look in range(1, 25)]
+    assert decisions(("answered", 1, 5.0), *checks) == [False] * 25
 
 
 def test_endless_calculation_ends_when_no_client_waits() -> None:
-    looks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S) for look in range(1, 40)]
-    result = judged(("answered", 1, 5.0), *looks)
+    checks: list[tuple[Outcome, int, float]] = [("silent", 1, 5.0 + look * LOOK_S) for look in range(1, 40)]
+    result = decisions(("answered", 1, 5.0), *checks)
     assert result.index(True) == LOST_S // LOOK_S + 1
 
 
-def test_errors_alone_are_borne_for_as_long() -> None:
-    looks: list[tuple[Outcome, int, float]] = [("failed", 1, 5.0)] * 40
-    result = judged(("answered", 1, 5.0), *looks)
+def test_errors_lead_to_a_restart_after_the_limit() -> None:
+    checks: list[tuple[Outcome, int, float]] = [("failed", 1, 5.0)] * 40
+    result = decisions(("answered", 1, 5.0), *checks)
     assert result.index(True) == LOST_S // LOOK_S + 1
 
 
 def test_model_that_never_answered_is_not_restarted() -> None:
-    assert judged(*[("silent", 0, 0.0)] * 60) == [False] * 60  # type: ignore[list-item]
+    assert decisions(*[("silent", 0, 0.0)] * 60) == [False] * 60  # type: ignore[list-item]
 
 
-def test_time_in_which_nobody_looked_says_nothing() -> None:
-    assert judged(("answered", 1, 5.0), ("failed", 1, 5.0), look_s=10 * LOST_S) == [False, False]
+def test_time_without_checks_does_not_count() -> None:
+    assert decisions(("answered", 1, 5.0), ("failed", 1, 5.0), look_s=10 * LOST_S) == [False, False]
 
 
 def test_failing_model_is_named_and_reload_resets_it() -> None:
-    judge = HealthTracker()
+    tracker = HealthTracker()
     good, hangs = Observation("answered", "", 1, 1.0), Observation("silent", "not healthy", 1, 1.0)
     for look in range(3):
-        result = judge.failed({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
+        result = tracker.failed({"a@1": good, "b@1": hangs if look else good}, look * LOOK_S)
     assert result == {"b@1": "hangs: not healthy"}
-    assert judge.failed({"a@1": good}, 3 * LOOK_S) == {}
-    assert judge.failed({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
+    assert tracker.failed({"a@1": good}, 3 * LOOK_S) == {}
+    assert tracker.failed({"a@1": good, "b@1": hangs}, 4 * LOOK_S) == {}
 
 
 def test_restarts_count_for_five_minutes() -> None:
@@ -81,12 +81,12 @@ def test_restarts_count_for_five_minutes() -> None:
     assert history.update({"web": 12, "jobs": 1}, 6 + WINDOW_S) == {"web": 1, "jobs": 0}
 
 
-def test_restarts_are_told_in_numbers_and_in_words(tmp_path: Path) -> None:
+def test_restarts_are_a_metric_and_a_warning(tmp_path: Path) -> None:
     numbers = tmp_path / paths.WATCHDOG_METRICS
     numbers.parent.mkdir()
-    ledger = WatchdogMetrics(numbers)
-    ledger.restarts({"web": MANY, "jobs": MANY - 1})
-    ledger.write()
+    metrics = WatchdogMetrics(numbers)
+    metrics.restarts({"web": MANY, "jobs": MANY - 1})
+    metrics.write()
     assert 'clipstack_program_restarts{program="web"} 3' in numbers.read_text()
     (words,) = warnings(tmp_path)
     assert words.startswith("web was restarted 3 times")
@@ -114,13 +114,13 @@ def test_unloadable_models_differ_from_unloaded_ones() -> None:
 
 
 def test_numbers_are_in_prometheus_format(tmp_path: Path) -> None:
-    ledger = WatchdogMetrics(tmp_path / "watchdog.prom")
-    ledger.canaries({"a@1": Canary("answered", "", 3), "b@1": Canary("silent", "not healthy", 0)}, {"c": "damaged"})
-    ledger.canaries({"a@1": Canary("answered", "", 4)}, {})
-    ledger.restarted("dead")
-    ledger.started("web")
-    ledger.loaded("c")
-    ledger.write()
+    metrics = WatchdogMetrics(tmp_path / "watchdog.prom")
+    metrics.canaries({"a@1": Canary("answered", "", 3), "b@1": Canary("silent", "not healthy", 0)}, {"c": "damaged"})
+    metrics.canaries({"a@1": Canary("answered", "", 4)}, {})
+    metrics.restarted("dead")
+    metrics.started("web")
+    metrics.loaded("c")
+    metrics.write()
 
     lines = (tmp_path / "watchdog.prom").read_text().splitlines()
 

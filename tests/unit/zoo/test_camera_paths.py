@@ -1,4 +1,4 @@
-"""Paths are named after the camera; the picture does the opposite."""
+"""Camera paths: the picture moves against the camera."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ SIZE = 96
 
 
 def displacement(label: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where dense optical flow says the picture went from the first to the last frame, and the places it looked at.
+    """Return the optical flow of the picture from the first to the last frame, and its positions.
 
     Both (n, 2), in pixels from the middle, x to the right and y down.
     """
@@ -57,7 +57,7 @@ def test_the_picture_turns_against_the_camera(label: str, sign: int, seed: int) 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_static_stays_and_shake_goes_to_and_fro(seed: int) -> None:
+def test_static_stays_and_shake_returns(seed: int) -> None:
     still, shaken = (random_path(label, TIMES, np.random.default_rng(seed)) for label in ("static", "shake"))
     assert np.ptp(still.x) < 0.01
     assert np.ptp(shaken.x) > 4 * np.ptp(still.x)

@@ -1,4 +1,4 @@
-"""Corrections as examples of a training: which are used, what they outweigh, on which side they are."""
+"""Corrections as training examples: selection, precedence, and their side of the split."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def together(folder: Path, settings: Settings) -> Dataset:
     return inspect(examples, False, lambda: None)
 
 
-def test_only_what_people_said_of_the_model_is_used(store: FeedbackStore, settings: Settings, tmp_path: Path) -> None:
+def test_only_corrections_of_the_model_are_used(store: FeedbackStore, settings: Settings, tmp_path: Path) -> None:
     correct(store, tmp_path, PNG + b"1", Answer("digits", labels=("one",)))
     correct(store, tmp_path, PNG + b"2", Answer("digits", predicted=("two",), score=0.1))
     correct(store, tmp_path, PNG + b"3", Answer("other", labels=("three",)))

@@ -1,4 +1,4 @@
-"""The record of an int8 version, and whether it is worth it."""
+"""The record of an int8 version, and the decision to keep it."""
 
 from __future__ import annotations
 

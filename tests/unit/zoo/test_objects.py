@@ -1,4 +1,4 @@
-"""`objects` as it is committed, and its preprocessing beside Google's own."""
+"""The committed `objects` model, and its preprocessing compared with Google's."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SIZES = [(640, 480), (480, 640), (1000, 300), (257, 256), (1920, 1080), (225, 23
 
 
 def reference_window(width: int, height: int) -> tuple[int, int, int]:
-    """Left, top and side of the square that preprocessing.py of tensorflow/tpu cuts out before it scales."""
+    """Return left, top and side of the square that preprocessing.py of tensorflow/tpu crops before scaling."""
     padding = round(SIZE * (1 / CROP_FRACTION - 1))
     side = int(SIZE / (SIZE + padding) * min(width, height))
     return (width - side + 1) // 2, (height - side + 1) // 2, side

@@ -1,4 +1,4 @@
-"""How timelines are held against what really happens."""
+"""Comparison of timelines with the truth."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def segments(*starts: tuple[float, str]) -> list[Segment]:
     return [Segment(start, end, label, 1.0) for (start, label), end in zip(starts, ends, strict=True)]
 
 
-def test_timeline_that_is_right_is_right_all_time() -> None:
+def test_exact_timeline_scores_perfectly() -> None:
     found = compare(MOVES, segments((0, "pan_left"), (4, "still"), (6, "zoom_in")))
     assert (found.right_s, found.total_s, found.spurious) == (pytest.approx(10), pytest.approx(10), 0)
     assert found.distances_s == (0, 0)

@@ -1,4 +1,4 @@
-"""Labelled files, their division, and the figures of a model on them."""
+"""Labelled files, their split, and the metrics of a model on them."""
 
 from __future__ import annotations
 

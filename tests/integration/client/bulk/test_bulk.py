@@ -61,7 +61,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def sent(service: RecordedService) -> Counter[str]:
-    """How often each file was sent."""
+    """Return the number of uploads of each file."""
     return Counter(request.headers["x-file-name"] for request in service.received if request.method == "POST")
 
 

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 import numpy as np
 import pytest
 
-from tests.support.failing_model import BADS, GOOD, REASON, clips, right, write_network
+from tests.support.failing_model import BADS, GOOD, REASON, clips, expected_scores, write_network
 from triton_repo.backends.clip.clip_engines import EngineError
 from triton_repo.backends.clip.clip_engines.openvino_engine import OpenVinoEngine
 
@@ -34,8 +34,8 @@ def test_later_requests_are_inferred(engine: OpenVinoEngine, pattern: str) -> No
     for _ in range(3):
         with pytest.raises(EngineError, match=REASON):
             engine.infer(clips(*[GOOD if word == "good" else next(bads) for word in pattern.split()]))
-        np.testing.assert_allclose(engine.infer(clips(*[GOOD] * 5)), right(5))
-        np.testing.assert_allclose(engine.infer(clips(GOOD)), right(1))
+        np.testing.assert_allclose(engine.infer(clips(*[GOOD] * 5)), expected_scores(5))
+        np.testing.assert_allclose(engine.infer(clips(GOOD)), expected_scores(1))
 
 
 def test_only_requests_with_failing_clips_fail(engine: OpenVinoEngine) -> None:
@@ -44,6 +44,6 @@ def test_only_requests_with_failing_clips_fail(engine: OpenVinoEngine) -> None:
     engine.submit([(request, answer.put) for request, answer in zip(requests, results, strict=True)])
     answers = [answer.get(timeout=10) for answer in results]  # without another request
     assert [isinstance(answer, EngineError) for answer in answers] == [False, True, False, True, False]
-    np.testing.assert_allclose(answers[2], right(2))
+    np.testing.assert_allclose(answers[2], expected_scores(2))
     engine.drain()
     assert all(answer.empty() for answer in results)

@@ -1,4 +1,4 @@
-"""The limit finds how much at the same time is best, against a simulated machine with so many cores."""
+"""The adaptive limit finds the best concurrency of a simulated machine."""
 
 import random
 
@@ -10,7 +10,7 @@ SERVICE_S = 0.05
 
 
 class Machine:
-    """Shares `cores` equally among all at work; every worker always has as many at work as its limit allows."""
+    """A machine that shares `cores` equally among all running requests; every worker runs as many as its limit allows."""
 
     def __init__(self, cores: float, workers: int, least: int = 1, most: int = 64) -> None:
         self.cores, self.now_s, self.done = cores, 1.0, 0
@@ -19,7 +19,7 @@ class Machine:
         self._chance = random.Random(7)
 
     def work(self, requests: int, service_s: float = SERVICE_S) -> float:
-        """Does so many; returns how many a second."""
+        """Run `count` requests and return their rate per second."""
         began_s, until = self.now_s, self.done + requests
         while self.done < until:
             self._step(service_s / 20, service_s)
@@ -45,7 +45,7 @@ class Machine:
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(2, 1), (2, 2), (8, 2), (16, 1), (16, 4)])
-def test_it_finds_the_capacity_and_little_more(cores: int, workers: int) -> None:
+def test_limit_converges_to_the_capacity(cores: int, workers: int) -> None:
     machine = Machine(cores, workers)
     machine.work(3000)
 
@@ -70,14 +70,14 @@ def test_limit_follows_the_speed_of_the_machine() -> None:
     assert machine.allowed >= 0.7 * before
 
 
-def test_long_overload_does_not_pass_for_usual() -> None:
+def test_long_overload_does_not_become_the_baseline() -> None:
     machine = Machine(cores=4, workers=2)
     machine.work(round(3 * PERIOD_S * 4 / SERVICE_S / 4), service_s=SERVICE_S * 4)
 
     assert machine.allowed < 4 * 4
 
 
-def test_it_never_leaves_its_bounds() -> None:
+def test_limit_stays_within_its_bounds() -> None:
     limit = AdaptiveLimit(1, 3)
     seen = set()
     for number in range(2000):
@@ -95,7 +95,7 @@ def test_requests_of_another_kind_are_not_compared() -> None:
     assert limit.value == 8
 
 
-def test_what_is_never_used_does_not_grow() -> None:
+def test_unused_limit_does_not_grow() -> None:
     limit = AdaptiveLimit(1, 64)
     for number in range(2000):
         limit.record("clip", 0.05, running=1, now_s=number / 100)
@@ -103,6 +103,6 @@ def test_what_is_never_used_does_not_grow() -> None:
     assert limit.value <= 5
 
 
-def test_bounds_that_are_none_are_refused() -> None:
+def test_invalid_bounds_are_refused() -> None:
     with pytest.raises(ValueError, match="between 3 and 2"):
         AdaptiveLimit(3, 2)

@@ -1,4 +1,4 @@
-"""What nginx is told of the backlog: a file whose name is a number of seconds."""
+"""The backlog flag for nginx: a file whose name is a number of seconds."""
 
 import os
 import time
@@ -21,25 +21,25 @@ def test_a_backlog_is_a_file(tmp_path: Path, seconds: float, name: str) -> None:
     assert flags(tmp_path / "backlog") == [name]
 
 
-def test_a_short_one_is_none(tmp_path: Path) -> None:
+def test_short_backlog_has_no_file(tmp_path: Path) -> None:
     BacklogFlag(tmp_path).publish(1.9)
     assert flags(tmp_path) == []
 
 
-def test_what_nobody_keeps_fresh_goes(tmp_path: Path) -> None:
+def test_stale_flag_is_removed(tmp_path: Path) -> None:
     BacklogFlag(tmp_path).publish(1000)
     BacklogFlag(tmp_path).publish(0)
-    assert flags(tmp_path) == ["30"]  # another worker's, for all we know
+    assert flags(tmp_path) == ["30"]  # it may be another worker's
     then = time.time() - BACKLOG_STALE_S - 1
     os.utime(tmp_path / "30", (then, then))
     BacklogFlag(tmp_path).publish(0)
     assert flags(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:
+def test_missing_folder_is_ignored(tmp_path: Path) -> None:
     BacklogFlag(tmp_path / "no" / "such").publish(1000)
 
 
 def test_nginx_has_the_same_list_in_rising_order() -> None:
-    asked = [int(line.split("/")[-1].rstrip('") {')) for line in SNIPPET.read_text().splitlines() if "-f" in line]
-    assert asked == list(STEPS_S)
+    steps = [int(line.split("/")[-1].rstrip('") {')) for line in SNIPPET.read_text().splitlines() if "-f" in line]
+    assert steps == list(STEPS_S)

@@ -1,4 +1,4 @@
-"""Admission: so many at work, so many waiting, 503 beyond, and when to come back."""
+"""Admission: limits of running and waiting requests, 503 beyond them, and Retry-After."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ async def filled(admission: Admission, until: asyncio.Event, count: int) -> list
     return tasks
 
 
-def test_beyond_the_queue_is_refused_at_once() -> None:
+def test_full_queue_refuses_at_once() -> None:
     async def scenario() -> None:
         admission, until = Admission(max_running=1, max_queue=1, timeout_s=60), asyncio.Event()
         tasks = await filled(admission, until, 2)
@@ -45,7 +45,7 @@ def test_beyond_the_queue_is_refused_at_once() -> None:
     run(scenario())
 
 
-def test_turn_knows_whether_it_is_only_one() -> None:
+def test_permit_knows_whether_it_runs_alone() -> None:
     async def scenario() -> None:
         admission = Admission(max_running=4, max_queue=1, timeout_s=60)
         async with admission.permit(Lane.SHORT, Deadline(60)) as first:
@@ -89,7 +89,7 @@ def test_jobs_yield_only_to_waiting_uploads(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_long_videos_have_half_of_the_queue() -> None:
+def test_long_videos_may_use_half_of_the_queue() -> None:
     async def scenario() -> None:
         admission, until = Admission(max_running=1, max_queue=4, timeout_s=60), asyncio.Event()
         tasks = await filled(admission, until, 1)
@@ -106,7 +106,7 @@ def test_long_videos_have_half_of_the_queue() -> None:
 
 
 async def worked(admission: Admission, seconds: float, count: int) -> None:
-    """Makes known how long a request takes."""
+    """Let the controller learn how long a request takes."""
     for _ in range(count):
         async with admission.permit(Lane.SHORT, Deadline(60)):
             await asyncio.sleep(seconds)
@@ -141,7 +141,7 @@ def test_impossible_deadline_is_refused_at_once() -> None:
     run(scenario())
 
 
-def test_door_is_closed_when_all_threads_are_needed() -> None:
+def test_requests_are_refused_when_all_threads_are_in_use() -> None:
     admission = Admission(max_running=1, max_queue=1, timeout_s=60)
     with admission.admit():
         with admission.admit():
@@ -153,7 +153,7 @@ def test_door_is_closed_when_all_threads_are_needed() -> None:
             pass
 
 
-def test_long_videos_leave_a_decoder_to_others() -> None:
+def test_long_videos_leave_a_decoder_for_others() -> None:
     async def scenario() -> None:
         admission, until = Admission(max_running=8, max_queue=4, timeout_s=60, bounds=Bounds(long=1)), asyncio.Event()
         long = [asyncio.ensure_future(held(admission, until, Lane.LONG)) for _ in range(2)]
@@ -235,27 +235,27 @@ def test_new_key_finds_room_in_full_queue() -> None:
 def test_nginx_refuses_until_there_is_room(tmp_path: Path) -> None:
     admission = Admission(8, 24, 10, Flags(RejectFlags(tmp_path)))
 
-    def shut() -> list[str]:
+    def flags() -> list[str]:
         return sorted(path.name for path in tmp_path.iterdir())
 
     with ExitStack() as inside:
         for _ in range(32):
             inside.enter_context(admission.admit())
-        assert shut() == [], "nobody was refused yet"
+        assert flags() == [], "nobody was refused yet"
         with pytest.raises(Overloaded), admission.admit():
             pass
-        assert shut() == [EVERYBODY]
-    assert shut() == []
+        assert flags() == [EVERYBODY]
+    assert flags() == []
     with ExitStack() as inside:
         for _ in range(16):
             inside.enter_context(admission.admit("greedy"))
         with pytest.raises(TooManyRequests), admission.admit("greedy"):
             pass
-        assert shut() == ["greedy"]
-    assert shut() == []
+        assert flags() == ["greedy"]
+    assert flags() == []
 
 
-def test_details_tell_lanes_and_why_somebody_was_refused() -> None:
+def test_details_have_lanes_and_refusals() -> None:
     async def scenario() -> None:
         admission, until = Admission(max_running=1, max_queue=1, timeout_s=60), asyncio.Event()
         tasks = await filled(admission, until, 2)

@@ -1,4 +1,4 @@
-"""Deadlines: told by the client, counted from the hand-over, enforced."""
+"""Deadlines: sent by the client, counted from nginx's hand-over, enforced."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from app.admission.disconnect import connected
 from app.errors import ClientDisconnected, DeadlineExceeded, InvalidParameter
 
 
-def test_without_the_header_the_default_counts() -> None:
+def test_default_deadline_without_the_header() -> None:
     assert 29 < deadline_from_headers({}, 30).left_s <= 30
 
 
@@ -20,12 +20,12 @@ def test_the_header_is_milliseconds() -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e3", " 5", "٣", "soon", str(MAX_MS + 1), "9" * 30])
-def test_anything_else_is_refused(text: str) -> None:
+def test_other_values_are_refused(text: str) -> None:
     with pytest.raises(InvalidParameter, match=HEADER):
         deadline_from_headers({HEADER: text}, 30)
 
 
-def test_the_wait_for_a_worker_counts() -> None:
+def test_wait_for_a_worker_counts() -> None:
     assert 8 < deadline_from_headers({HEADER: "10000", HANDED_OVER: f"{time.time() - 1.5:.3f}"}, 30).left_s < 8.51
 
 
@@ -41,7 +41,7 @@ def test_nothing_begins_after_the_deadline() -> None:
         Deadline(0).check("it waited")
 
 
-def test_what_runs_is_cancelled() -> None:
+def test_running_work_is_cancelled() -> None:
     ended = []
 
     async def scenario() -> None:
@@ -56,7 +56,7 @@ def test_what_runs_is_cancelled() -> None:
     assert ended == ["cleanly"]
 
 
-def test_a_time_out_of_somebody_else_stays_one() -> None:
+def test_other_timeout_errors_pass_through() -> None:
     async def scenario() -> None:
         async with Deadline(60).enforced():
             raise TimeoutError("another")
@@ -65,7 +65,7 @@ def test_a_time_out_of_somebody_else_stays_one() -> None:
         asyncio.run(scenario())
 
 
-def test_a_closed_connection_cancels_the_work() -> None:
+def test_disconnect_cancels_the_work() -> None:
     ours, theirs = socket.socketpair()
 
     async def scenario() -> None:
@@ -77,7 +77,7 @@ def test_a_closed_connection_cancels_the_work() -> None:
         asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
-def test_a_connection_that_says_more_does_not() -> None:
+def test_pipelined_bytes_do_not_cancel_the_work() -> None:
     ours, theirs = socket.socketpair()
 
     async def scenario() -> str:

@@ -1,4 +1,4 @@
-"""Which lane an upload goes to."""
+"""The lane of an upload."""
 
 from dataclasses import replace
 

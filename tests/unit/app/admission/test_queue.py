@@ -1,4 +1,4 @@
-"""Places and lanes: long work never has them all, and nobody waits for ever."""
+"""The queue: permits, lanes and keys; long work never holds all permits, and no request starves."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -48,7 +48,7 @@ def test_idle_lane_goes_first_then_pictures() -> None:
         lanes_wanted = (Lane.SHORT, Lane.LONG, Lane.PICTURE, Lane.PICTURE)
         tasks = [waiting(lanes, lane, order) for lane in lanes_wanted]
         await settle()
-        lanes.leave(Lane.SHORT)  # nobody short is at work now, and one such has waited longest
+        lanes.leave(Lane.SHORT)  # no short request runs, and one has waited longest
         await settle()
         lanes.leave(Lane.PICTURE)
         await settle()
@@ -62,7 +62,7 @@ def test_idle_lane_goes_first_then_pictures() -> None:
     run(scenario())
 
 
-def test_with_one_place_long_work_is_done_too() -> None:
+def test_long_work_runs_with_a_single_permit() -> None:
     async def scenario() -> None:
         lanes = LaneScheduler(lambda: 1)
         await lanes.enter(Lane.LONG)
@@ -80,7 +80,7 @@ def test_cancelled_request_leaves_the_queue() -> None:
         gone, stays = waiting(lanes, Lane.SHORT, order), waiting(lanes, Lane.SHORT, order)
         await settle()
         gone.cancel()
-        lanes.leave(Lane.SHORT)  # before the one that goes knows it
+        lanes.leave(Lane.SHORT)  # before the leaving request notices
         await stays
 
         assert (lanes.all_running, lanes.waiting) == (1, 0)
@@ -88,7 +88,7 @@ def test_cancelled_request_leaves_the_queue() -> None:
     run(scenario())
 
 
-def test_cancelled_request_passes_its_permit_on() -> None:
+def test_cancelled_request_passes_on_its_permit() -> None:
     async def scenario() -> None:
         lanes, order = LaneScheduler(lambda: 1), list[Lane]()
         await lanes.enter(Lane.SHORT)
@@ -103,7 +103,7 @@ def test_cancelled_request_passes_its_permit_on() -> None:
     run(scenario())
 
 
-def test_more_places_let_more_in() -> None:
+def test_raised_limit_admits_waiting_requests() -> None:
     async def scenario() -> None:
         places, order = 1, list[Lane]()
         lanes = LaneScheduler(lambda: places)
@@ -194,7 +194,7 @@ def test_active_keys_halve_the_permits_of_one() -> None:
         await clients.finish("light")
         await clients.finish("light")
         await clients.finish("heavy", after_s=ACTIVE_S + 1)
-        assert clients.started[-5:] == ["heavy"] * 5, "nobody else is active"
+        assert clients.started[-5:] == ["heavy"] * 5, "no other key is active"
         await clients.cancel()
 
     run(scenario())
@@ -223,7 +223,7 @@ def test_with_one_permit_a_key_may_have_it() -> None:
     run(scenario())
 
 
-def test_keys_that_gave_up_are_forgotten() -> None:
+def test_keys_without_requests_are_forgotten() -> None:
     async def scenario() -> None:
         clients = Clients(2)
         await clients.send(*["heavy"] * 9, "light")

@@ -1,4 +1,4 @@
-"""That uploads wait is told to jobs by the age of one file."""
+"""The waiting flag: the age of a file shows jobs that uploads wait."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 from app.admission.flags import RECENT_S, UploadWaitingFlag
 
 
-def test_what_one_worker_notes_another_process_sees(tmp_path: Path) -> None:
+def test_flag_is_visible_to_other_processes(tmp_path: Path) -> None:
     assert not UploadWaitingFlag(tmp_path / "waiting").is_recent()
     UploadWaitingFlag(tmp_path / "waiting").touch()
     assert UploadWaitingFlag(tmp_path / "waiting").is_recent()
@@ -21,7 +21,7 @@ def test_waiting_flag_expires_and_does_not_survive_reboot(tmp_path: Path) -> Non
         assert not waiting.is_recent()
 
 
-def test_many_that_wait_touch_it_seldom(tmp_path: Path) -> None:
+def test_file_is_touched_rarely(tmp_path: Path) -> None:
     waiting = UploadWaitingFlag(tmp_path / "waiting")
     waiting.touch()
     (tmp_path / "waiting").unlink()
@@ -30,7 +30,7 @@ def test_many_that_wait_touch_it_seldom(tmp_path: Path) -> None:
     assert not waiting.is_recent()
 
 
-def test_a_folder_that_cannot_be_is_no_trouble(tmp_path: Path) -> None:
+def test_missing_folder_is_ignored(tmp_path: Path) -> None:
     nowhere = UploadWaitingFlag(tmp_path / "no" / "such")
     nowhere.touch()
     assert not nowhere.is_recent()

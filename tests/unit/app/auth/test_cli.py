@@ -1,4 +1,4 @@
-"""`clipstack-keys`, as it is typed."""
+"""The command `clipstack-keys`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_revoked_and_rotated(tmp_path: Path, keys: KeyFile) -> None:
         (("rotate", "nobody"), "no key nobody"),
     ],
 )
-def test_what_cannot_be_done_is_told(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+def test_errors_are_reported(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
     typed(tmp_path, "create", "taken")
     done = typed(tmp_path, *words)
     assert done.exit_code in (1, 2) and message in done.output and "Traceback" not in done.output

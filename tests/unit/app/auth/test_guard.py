@@ -1,4 +1,4 @@
-"""The gate, without a server: every route of the map, each way to show a key, sessions and their forms."""
+"""The guard, without a server: every route, each way to send a key, and sessions with their forms."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PASSED_HEADERS = (204, {"X-Key-Check": "passed"})
 
 
 def checked(app: Flask, headers: dict[str, str]) -> tuple[int, Mapping[str, str]]:
-    """What nginx would hear of an upload with these headers."""
+    """Return the key check's answer to nginx for an upload with these headers."""
     return check_key(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
 
 
@@ -80,9 +80,9 @@ def test_unknown_paths_need_a_key_too(client: FlaskClient, path: str) -> None:
     ],
     ids=str,
 )
-def test_ways_to_show_a_key(app: Flask, client: FlaskClient, headers: dict[str, str]) -> None:
+def test_ways_to_send_a_key(app: Flask, client: FlaskClient, headers: dict[str, str]) -> None:
     text = key(app)
-    # Past the gate, where no worker was started
+    # Past the guard the request fails, because no worker runs
     shown = {name: value.format(text) for name, value in headers.items()}
     assert client.get("/v1/models", headers=shown).status_code == 503
 
@@ -100,7 +100,7 @@ def test_ways_to_show_a_key(app: Flask, client: FlaskClient, headers: dict[str, 
     ],
     ids=str,
 )
-def test_what_is_no_key(app: Flask, client: FlaskClient, headers: dict[str, str]) -> None:
+def test_invalid_keys(app: Flask, client: FlaskClient, headers: dict[str, str]) -> None:
     text = key(app)
     answer = client.get("/v1/models", headers={name: value.format(text) for name, value in headers.items()})
     assert answer.status_code == 401
@@ -205,11 +205,11 @@ def test_a_session_ends_with_a_log_out(app: Flask, client: FlaskClient) -> None:
     token = token_of(client.get("/").text)
     cookie = client.get_cookie("clipstack")
     assert cookie is not None
-    assert client.post("/logout").status_code == 403, "not without the token"
+    assert client.post("/logout").status_code == 403, "logout needs the token"
     assert client.post("/logout", data={"csrf": token}).headers["Location"] == "/login"
     assert client.get_cookie("clipstack") is None
     client.set_cookie("clipstack", cookie.value)
-    assert client.get("/v1/jobs").status_code == 401, "the cookie is worth nothing any more"
+    assert client.get("/v1/jobs").status_code == 401, "the cookie is invalid after logout"
 
 
 @pytest.mark.parametrize("how", [store.revoke, store.rotate])
@@ -225,7 +225,7 @@ def test_key_in_request_counts_before_cookie(app: Flask, client: FlaskClient) ->
     assert client.get("/v1/jobs", headers={"X-API-Key": "clipstack_x"}).status_code == 401
     bob = key(app, "bob")
     answer = client.delete("/v1/jobs/" + "0" * 24, headers={"X-API-Key": bob})
-    assert answer.status_code == 404, "whoever shows a key needs no token of a page"
+    assert answer.status_code == 404, "a request with a key needs no token of a page"
 
 
 def test_nobody_is_logged_in_by_another_site(app: Flask, client: FlaskClient) -> None:
@@ -237,7 +237,7 @@ def test_nobody_is_logged_in_by_another_site(app: Flask, client: FlaskClient) ->
     assert client.get_cookie("clipstack") is None
 
 
-def test_wrong_key_is_told_so_and_not_repeated(app: Flask, client: FlaskClient) -> None:
+def test_wrong_key_is_reported_and_not_shown(app: Flask, client: FlaskClient) -> None:
     form = {"csrf": token_of(client.get("/login").text), "key": "clipstack_<b>wrong"}
     answer = client.post("/login", data=form)
     assert answer.status_code == 401 and "not known" in answer.text and "wrong" not in answer.text
@@ -261,7 +261,7 @@ def test_unread_stream_frees_its_place() -> None:
     for _ in range(5):
         unread = limiter.hold(iter(["news"]), "one")
         unread.close()  # type: ignore[attr-defined]
-        limiter.hold(iter(["news"]), "one")  # nobody keeps it
+        limiter.hold(iter(["news"]), "one")  # nothing keeps a reference
     assert list(limiter.hold(iter(["news"]), "one")) == ["news"]
 
 

@@ -1,4 +1,4 @@
-"""Sessions: random, bounded in time and number, and nothing of the key in them."""
+"""Sessions: random tokens, limits of time and number, and no secret of the key."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def test_a_token_stands_for_its_key(sessions: Sessions, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "../keys.json", "a" * 42, "a" * 43, "é" * 43, "a" * 43 + "\n"])
-def test_nothing_else_is_one(sessions: Sessions, token: str) -> None:
+def test_other_tokens_are_unknown(sessions: Sessions, token: str) -> None:
     sessions.create(ALICE)
     assert sessions.find(token) is None
     sessions.remove(token)
 
 
-def test_it_ends_when_it_is_ended(sessions: Sessions) -> None:
+def test_ended_session_is_unknown(sessions: Sessions) -> None:
     token, other = sessions.create(ALICE), sessions.create(ALICE)
     sessions.remove(token)
     assert (sessions.find(token), sessions.find(other) is None) == (None, False)
 
 
-def test_it_ends_with_its_time_and_leaves_nothing(tmp_path: Path) -> None:
+def test_expired_session_is_removed(tmp_path: Path) -> None:
     over = Sessions(tmp_path / "sessions", life_s=-1.0)
     assert over.find(over.create(ALICE)) is None
     Sessions(tmp_path / "sessions").create(BOB)
     assert len(list((tmp_path / "sessions").iterdir())) == 1
 
 
-def test_key_has_so_many_and_oldest_goes(sessions: Sessions, tmp_path: Path) -> None:
+def test_oldest_session_of_a_key_is_replaced(sessions: Sessions, tmp_path: Path) -> None:
     bobs = sessions.create(BOB)
     tokens = [sessions.create(ALICE) for _ in range(MAX_SESSIONS_PER_KEY + 1)]
     assert sessions.find(tokens[0]) is None

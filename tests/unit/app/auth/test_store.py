@@ -1,4 +1,4 @@
-"""Keys: made once, kept as hashes, found in constant time, read anew when the file changes."""
+"""Keys: created once, stored as hashes, and read again when the file changes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_key_is_found_by_its_exact_text(path: Path) -> None:
     assert [keys.find(item) for item in wrong] == [None] * len(wrong)
 
 
-def test_without_a_file_nobody_has_a_key(path: Path) -> None:
+def test_no_key_exists_without_a_file(path: Path) -> None:
     assert KeyFile(path).find(new_secret()[1]) is None
 
 
@@ -71,7 +71,7 @@ def test_revoked_key_is_unknown_at_once(path: Path, by: str) -> None:
         store.revoke(path, key.name)
 
 
-def test_another_secret_ends_one_before_and_keeps_rest(path: Path) -> None:
+def test_rotated_secret_replaces_the_old_one(path: Path) -> None:
     key, old = store.create(path, wanted("alice", concurrent=3))
     keys = KeyFile(path)
     again, new = store.rotate(path, "alice")
@@ -90,7 +90,7 @@ def test_file_is_read_only_after_a_change(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": [{"id": "x"}]}', '{"keys": [{"lanes": 3}]}', "\xff"])
-def test_a_damaged_file_lets_nobody_in(path: Path, content: str) -> None:
+def test_damaged_file_rejects_all_keys(path: Path, content: str) -> None:
     _, text = store.create(path, wanted("alice"))
     keys = KeyFile(path)
     assert keys.find(text) is not None

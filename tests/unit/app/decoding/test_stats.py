@@ -1,4 +1,4 @@
-"""Where videos were decoded is counted, and told once for each reason."""
+"""Decodes are counted by device, and each reason for the CPU is logged once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store of feedback: what is kept with its file, what replaces what, limits, owners, kills and damage."""
+"""The store of feedback: files, replacement, limits, owners, kills and damage."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_corrections_beyond_limit_are_refused(store: FeedbackStore, tmp_path: Pa
         put(store, upload(tmp_path, b"%d" % number), Answer("digits", labels=("one",)))
     with pytest.raises(FeedbackFull, match="CLIPSTACK_MAX_FEEDBACK"):
         put(store, upload(tmp_path, b"more"), Answer("digits", labels=("one",)))
-    put(store, upload(tmp_path, b"1"), Answer("digits", labels=("two",)))  # it has its place
+    put(store, upload(tmp_path, b"1"), Answer("digits", labels=("two",)))  # the file already has its place
     assert sorted(path.name for path in store.folders.path.iterdir()) == [clip.id for clip in store.folders.clips()]
 
 
@@ -163,7 +163,7 @@ def test_killed_writer_leaves_a_whole_store(
     assert [entry["labels"] for entry in listed(store)] == [["b"], ["a"]]
 
 
-def test_lost_index_is_made_again(store: FeedbackStore, tmp_path: Path) -> None:
+def test_lost_index_is_rebuilt(store: FeedbackStore, tmp_path: Path) -> None:
     entry = put(store, upload(tmp_path), Answer("digits", labels=("a",)))
     store.close()
     for path in tmp_path.glob("feedback-index-*"):

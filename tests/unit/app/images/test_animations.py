@@ -131,7 +131,7 @@ def test_too_many_frames_are_refused(tmp_path: Path) -> None:
         animations.probe(whole(path), LIMITS)
 
 
-def test_a_timeline_looks_at_all_of_an_animation(film: Path) -> None:
+def test_timeline_covers_the_whole_animation(film: Path) -> None:
     media, _ = opened(film)
     windows: list[np.ndarray] = []
 

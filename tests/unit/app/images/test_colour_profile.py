@@ -24,7 +24,7 @@ def seen(tmp_path, picture, **saving):
 
 
 def adobe_rgb():
-    """The four colours as Adobe RGB stores them."""
+    """Return the four colours in Adobe RGB codes."""
     wide = np.linalg.inv(np.array(ADOBE_RGB).T) @ np.array(SRGB).T
     codes = (srgb_light(quarters(64, 64)) @ wide.T).clip(0, 1) ** (1 / 2.19921875)
     return Image.fromarray(np.round(codes * 255).astype(np.uint8))

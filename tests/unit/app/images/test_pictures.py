@@ -49,7 +49,7 @@ def test_each_format_is_read(tmp_path, decoded, name):
     assert read_corners(decoded(path)) == "rgbw"
 
 
-# What a camera writes when it was held so: the tag, and how the upright picture was laid down.
+# EXIF orientation, and the transformation of the upright picture to the stored one
 LAID_DOWN = {
     1: lambda p: p,
     2: lambda p: p[:, ::-1],
@@ -97,13 +97,13 @@ def test_every_mode_becomes_the_same_picture_in_rgb(tmp_path, decoded, mode):
     assert np.abs(frame - expected).mean() < 6
 
 
-def test_transparent_places_are_white_as_on_a_page(tmp_path, decoded):
+def test_transparent_pixels_are_white(tmp_path, decoded):
     picture = Image.new("RGBA", (80, 80), (0, 0, 0, 0))
     assert decoded(saved(tmp_path / "picture.png", picture)).min() == 255
 
 
 def reference(path, resize: int, crop: int):
-    """torchvision's transform of a picture: Pillow's bilinear filter to the short side, then the centre."""
+    """Apply torchvision's transform: Pillow's bilinear filter to the short side, then the centre."""
     with Image.open(path) as picture:
         width, height = picture.size
         short = min(width, height)
@@ -122,7 +122,7 @@ def test_resize_and_crop_agree_with_torchvision(tmp_path, decoded, size, suffix,
     assert difference <= tolerance
 
 
-def test_range_of_file_is_picture_too(tmp_path, region):
+def test_picture_inside_a_file_is_read(tmp_path, region):
     picture = saved(tmp_path / "picture.png", corners()).read_bytes()
     body = tmp_path / "body"
     body.write_bytes(b"before" + picture + b"after")
@@ -167,7 +167,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
         pictures.probe(whole(path), LIMITS)
 
 
-def test_a_strip_is_refused(tmp_path):
+def test_extreme_aspect_ratio_is_refused(tmp_path):
     path = saved(tmp_path / "strip.png", Image.new("L", (1, 65535)))
     with pytest.raises(LimitExceeded, match="1x65535"):
         pictures.probe(whole(path), LIMITS)
@@ -179,7 +179,7 @@ def test_a_picture_of_another_format_is_refused(tmp_path):
         pictures.probe(whole(path), LIMITS)
 
 
-def test_clip_of_many_frames_is_callers_fault(tmp_path, region):
+def test_clip_of_many_frames_is_a_value_error(tmp_path, region):
     path = saved(tmp_path / "picture.png", corners())
     with pytest.raises(ValueError, match="one frame"):
         pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), region.request([0.0, 1.0]))
@@ -260,7 +260,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("kind", PARTS)
-def test_file_cut_anywhere_is_taken_apart_without_fault(tmp_path, kind):
+def test_truncated_files_never_crash_the_parser(tmp_path, kind):
     path = tmp_path / "picture"
     Image.fromarray(corners()).save(path, kind, **PARTS[kind])
     content = path.read_bytes()
@@ -269,7 +269,7 @@ def test_file_cut_anywhere_is_taken_apart_without_fault(tmp_path, kind):
         assert exif_orientation(parts.exif) in (None, 1, 6)
 
 
-def test_animation_cut_anywhere_is_taken_apart_without_fault(tmp_path):
+def test_truncated_animations_never_crash_the_parser(tmp_path):
     frames = [Image.fromarray(corners(32, 24)), Image.fromarray(255 - corners(32, 24))]
     for kind in ("PNG", "WEBP"):
         path = tmp_path / "picture"

@@ -1,4 +1,4 @@
-"""Scores become names."""
+"""The best labels of scores."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def test_the_best_come_first() -> None:
     assert top(scores, LABELS, 2, ALL) == [{"label": "b", "score": 0.7}, {"label": "a", "score": 0.2}]
 
 
-def test_more_than_there_are_gives_all() -> None:
+def test_large_top_k_returns_all_labels() -> None:
     assert [p["label"] for p in top(np.array([0.1, 0.2, 0.7], np.float32), LABELS, 99, ALL)] == ["c", "b", "a"]
 
 

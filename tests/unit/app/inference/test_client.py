@@ -1,4 +1,4 @@
-"""Triton's errors as ours."""
+"""Mapping of Triton's errors to ours."""
 
 import asyncio
 
@@ -41,9 +41,7 @@ NO_INPUT = "unexpected inference input 'GPU_CLIP' for model 'camera_motion'"
         (NO_ROOM, "StatusCode.INTERNAL", INLINE, InferenceFailed),
     ],
 )
-def test_each_error_of_triton_has_one_of_ours(
-    message: str, status: str, transport: Transport, ours: type[Exception]
-) -> None:
+def test_errors_of_triton_are_mapped(message: str, status: str, transport: Transport, ours: type[Exception]) -> None:
     async def scenario() -> None:
         async with translate_errors(transport):
             raise InferenceServerException(message, status)

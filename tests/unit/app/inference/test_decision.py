@@ -34,7 +34,7 @@ def test_min_score_replaces_the_thresholds_of_the_version() -> None:
     assert decide("sigmoid", min_score=0.0) == ["kick", "snare", "hat"]
 
 
-def test_score_passes_as_it_is_answered() -> None:
+def test_rounded_score_is_compared() -> None:
     assert decide("softmax", scores=[0.0, np.nextafter(np.float32(0.7), 0), 0.0], min_score=0.7) == ["kick"]
 
 

@@ -1,4 +1,4 @@
-"""How long requests wait for a Triton that went."""
+"""Retries of requests while Triton is down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.inference.triton_errors import TritonUnavailable
 
 
 class Restarted:
-    """Away for the first `times` that it is asked."""
+    """A call that fails the first `times` times."""
 
     def __init__(self, times: float) -> None:
         self.times = times
@@ -47,7 +47,7 @@ def test_outage_fails_requests_fast_after_patience() -> None:
         last = Restarted(times=1)
         with pytest.raises(TritonUnavailable):
             await away.retry_while_unavailable(last.ask)
-        assert last.times == 0, "it was asked more than once"
+        assert last.times == 0, "it was called more than once"
 
     asyncio.run(scenario())
 
@@ -56,7 +56,7 @@ def test_outage_time_resets_after_recovery() -> None:
     async def scenario() -> None:
         away = TritonOutage(0.05)
         away.record_failure()
-        await asyncio.sleep(0.06)  # it is this long ago
+        await asyncio.sleep(0.06)  # the outage was this long ago
         away.record_failure()
         with pytest.raises(TritonUnavailable):
             await away.retry_while_unavailable(Restarted(times=1).ask)
@@ -79,14 +79,14 @@ def test_answer_from_a_cache_does_not_end_an_outage() -> None:
     asyncio.run(scenario())
 
 
-def test_old_absence_is_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_outage_is_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "MIN_RETRY_S", 60.0)
     away = TritonOutage(0.0)
     away.record_failure()
     assert asyncio.run(away.retry_while_unavailable(Restarted(times=3).ask)) == "scores"
 
 
-def test_another_error_is_told_at_once() -> None:
+def test_other_errors_are_raised_at_once() -> None:
     async def call() -> None:
         raise NotReady("this model does not answer")
 

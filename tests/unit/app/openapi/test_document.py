@@ -1,4 +1,4 @@
-"""The description of the API says what the code does: the same addresses, the same errors, the same limits."""
+"""The description of the API matches the code: routes, errors and limits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.conftest import CHECKOUT
 SETTINGS = Settings.from_environment({})
 DOCUMENT = document(SETTINGS)
 OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
-# Pages for people and their numbers, what Prometheus reads, and what nginx alone asks
+# HTML pages and their data, metrics for Prometheus, and routes for nginx only
 NO_API = {"/", "/docs", "/login", "/logout", "/models", "/status", "/status.json", "/metrics"}
 
 
 def addresses() -> set[tuple[str, str]]:
-    """(address, method) of everything that Flask answers and that is no page."""
+    """Return (address, method) of all routes of Flask except pages."""
     rules = create_app(SETTINGS).url_map.iter_rules()
     return {
         (re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
@@ -94,7 +94,7 @@ def test_statuses_of_busy_answers_carry_retry_after(path: str) -> None:
     assert "Retry-After" in DOCUMENT["paths"][path]["post"]["responses"]["503"]["headers"]
 
 
-def test_limits_are_those_in_force() -> None:
+def test_limits_are_the_configured_ones() -> None:
     other = Settings.from_environment({"CLIPSTACK_MAX_CLIPS": "3"})
     parameters = document(other)["paths"]["/v1/classify"]["post"]["parameters"]
     assert {item["name"]: item["schema"].get("maximum") for item in parameters}["clips"] == 3
@@ -114,7 +114,7 @@ def test_operations_have_unique_names_and_one_known_tag() -> None:
 
 
 def fields(schema: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every property below `schema`, with its path."""
+    """Return every property below `schema`, with its path."""
     for name, value in schema.get("properties", {}).items():
         yield f"{path}.{name}", value
         yield from fields(value, f"{path}.{name}")
@@ -124,7 +124,7 @@ def fields(schema: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def has_example(schema: Any) -> bool:
-    """Whether there is an example of the value, or of all that it is made of."""
+    """Return whether there is an example of the value, or of all its parts."""
     inner = [schema.get("items"), *schema.get("anyOf", ())]
     nested = "$ref" in schema or any(part and ("properties" in part or "$ref" in part) for part in [schema, *inner])
     return "examples" in schema or nested
@@ -159,6 +159,6 @@ def test_generated_clients_send_no_defaults_that_replace_fields_of_form() -> Non
         assert not [item["name"] for item in operation.get("parameters", ()) if "default" in item["schema"]]
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     names = re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(DOCUMENT))
     assert names and set(names) <= DOCUMENT["components"]["schemas"].keys()

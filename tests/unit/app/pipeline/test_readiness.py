@@ -1,4 +1,4 @@
-"""What web workers tell each other: facts in files that are locked for as long as their worker lives."""
+"""The registry of web workers: status files that are locked while their worker lives."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -20,17 +20,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "registry"
 
 
-def _live(folder: Path, status: WorkerStatus, told: "multiprocessing.connection.Connection") -> None:
+def _publish(folder: Path, status: WorkerStatus, pipe: "multiprocessing.connection.Connection") -> None:
     WorkerRegistry(folder).publish(status)
-    told.send("told")
-    told.recv()  # until it is killed
+    pipe.send("published")
+    pipe.recv()  # blocks until the process is killed
 
 
 @contextmanager
-def colleague(folder: Path, status: WorkerStatus) -> Iterator[Callable[[], None]]:
-    """Another worker, a real process; what is handed out kills it."""
+def other_worker(folder: Path, status: WorkerStatus) -> Iterator[Callable[[], None]]:
+    """Run another worker as a real process; yields a function that kills it."""
     ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_live, args=(folder, status, theirs), daemon=True)
+    process = SPAWN.Process(target=_publish, args=(folder, status, theirs), daemon=True)
     process.start()
 
     def kill() -> None:
@@ -38,7 +38,7 @@ def colleague(folder: Path, status: WorkerStatus) -> Iterator[Callable[[], None]
         process.join()
 
     try:
-        assert ours.poll(30) and ours.recv() == "told"
+        assert ours.poll(30) and ours.recv() == "published"
         yield kill
     finally:
         kill()
@@ -56,9 +56,9 @@ def colleague(folder: Path, status: WorkerStatus) -> Iterator[Callable[[], None]
         ({"serves": False}, "about to take requests"),
     ],
 )
-def test_what_a_worker_lacks_is_named(folder: Path, missing: dict[str, object], words: str) -> None:
+def test_missing_step_of_a_worker_is_named(folder: Path, missing: dict[str, object], words: str) -> None:
     registry = WorkerRegistry(folder)
-    with colleague(folder, WARM):
+    with other_worker(folder, WARM):
         registry.publish(replace(WARM, **missing))
         assert registry.missing() == [f"1 of 2 web workers: {words}"]
         registry.publish(WARM)
@@ -66,7 +66,7 @@ def test_what_a_worker_lacks_is_named(folder: Path, missing: dict[str, object], 
     registry.leave()
 
 
-def test_what_nobody_has_told_is_missing_too(folder: Path) -> None:
+def test_workers_without_status_are_missing(folder: Path) -> None:
     registry = WorkerRegistry(folder)
     assert registry.missing() == ["2 of 2 web workers: not there yet"]
     registry.publish(WARM)
@@ -77,34 +77,34 @@ def test_what_nobody_has_told_is_missing_too(folder: Path) -> None:
 def test_killed_worker_does_not_count(folder: Path) -> None:
     registry = WorkerRegistry(folder)
     registry.publish(WARM)
-    with colleague(folder, WARM) as kill:
+    with other_worker(folder, WARM) as kill:
         assert registry.missing() == [] and len(registry.statuses()) == 2
         kill()
         assert registry.statuses() == [WARM] and registry.missing() == []
         assert len(list(folder.iterdir())) == 1
-    with colleague(folder, WorkerStatus()):
+    with other_worker(folder, WorkerStatus()):
         assert registry.missing() == [] and len(registry.statuses()) == 2
     registry.leave()
     assert registry.statuses() == [] and list(folder.iterdir()) == []
 
 
-def test_later_worker_that_is_cold_counts(folder: Path) -> None:
+def test_cold_replacement_worker_counts(folder: Path) -> None:
     registry = WorkerRegistry(folder)
     registry.publish(WARM)
-    with colleague(folder, WARM):
+    with other_worker(folder, WARM):
         assert registry.missing() == []
-    with colleague(folder, replace(WARM, triton=False)):
+    with other_worker(folder, replace(WARM, triton=False)):
         assert registry.missing() == ["1 of 2 web workers: has not reached Triton"]
     registry.leave()
 
 
-def test_a_new_start_knows_nothing_of_those_before(folder: Path) -> None:
-    with colleague(folder, WARM):
+def test_new_start_ignores_earlier_workers(folder: Path) -> None:
+    with other_worker(folder, WARM):
         expect(folder, 1)
         assert WorkerRegistry(folder).missing() == ["1 of 1 web workers: not there yet"]
 
 
-def test_without_a_folder_a_worker_knows_itself_alone(tmp_path: Path) -> None:
+def test_worker_without_a_folder_knows_only_itself(tmp_path: Path) -> None:
     registry = WorkerRegistry(tmp_path / "no" / "such")
     assert registry.missing() == []
     registry.publish(replace(WARM, triton=False))

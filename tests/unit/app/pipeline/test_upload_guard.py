@@ -1,4 +1,4 @@
-"""Uploads that would fill the disk: a floor of free space, and those that come too slowly, by a clock of the test's."""
+"""Uploads that would fill the disk: a minimum of free space, and too slow uploads, with a clock of the test."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ENOUGH = int(MIN_BYTES_S * LEAST_WINDOW_S)
 @pytest.fixture
 def uploads(tmp_path: Path) -> Path:
     (tmp_path / "uploads").mkdir()
-    (tmp_path / "shut").mkdir()
+    (tmp_path / "reject").mkdir()
     return tmp_path / "uploads"
 
 
 def guard(uploads: Path, least_free_bytes: int = 0, longest_answer_s: float = 10) -> UploadGuard:
-    return UploadGuard(RejectFlags(uploads.parent / "shut"), uploads, uploads, least_free_bytes, longest_answer_s)
+    return UploadGuard(RejectFlags(uploads.parent / "reject"), uploads, uploads, least_free_bytes, longest_answer_s)
 
 
 def grow(path: Path, size: int) -> None:
@@ -41,7 +41,7 @@ def names(uploads: Path) -> list[str]:
 def test_slow_upload_is_ended_and_its_space_freed(uploads: Path) -> None:
     quick, watched = uploads / "0000000001", guard(uploads)
     grow(quick, 1 << 20)
-    with (uploads / "0000000002").open("wb") as slow:  # as nginx, which holds it open
+    with (uploads / "0000000002").open("wb") as slow:  # nginx holds it open
         slow.truncate(1 << 20)
         assert watched.end_slow(0) == 0
         for step in range(1, 4):
@@ -65,7 +65,7 @@ def test_files_in_use_are_kept(uploads: Path) -> None:
     assert names(uploads) == ["0000000002", "body-1", "slow-0000000001"]
 
 
-def test_a_name_that_is_used_again_begins_anew(uploads: Path) -> None:
+def test_reused_file_name_is_a_new_upload(uploads: Path) -> None:
     path, watched = uploads / "0000000001", guard(uploads)
     grow(path, 5000)
     watched.end_slow(0)
@@ -74,7 +74,7 @@ def test_a_name_that_is_used_again_begins_anew(uploads: Path) -> None:
     assert watched.end_slow(LEAST_WINDOW_S + 1) == 0
 
 
-def test_whoever_sent_it_is_told_so(uploads: Path) -> None:
+def test_slow_upload_gets_request_timeout(uploads: Path) -> None:
     (uploads / "slow-0000000001").touch()
     with (
         Flask(__name__).test_request_context(headers={"X-Upload-Path": str(uploads / "0000000001")}),
@@ -84,16 +84,16 @@ def test_whoever_sent_it_is_told_so(uploads: Path) -> None:
         pass
 
 
-def test_below_floor_nginx_is_told_to_refuse_uploads(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shut, conf = uploads.parent / "shut", (NGINX / "conf.d" / "reject.conf").read_text()
+def test_nginx_refuses_uploads_below_the_free_space(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags, conf = uploads.parent / "reject", (NGINX / "conf.d" / "reject.conf").read_text()
     monkeypatch.setattr(UploadGuard, "part_of_disk", 1)
-    UploadGuard(RejectFlags(shut), uploads, uploads / "gone", 1 << 60, 10).check()
-    assert names(shut) == [STORAGE_FULL]
-    UploadGuard(RejectFlags(shut), uploads, uploads, 1 << 60, 10).check()
-    assert names(shut) == [JOBS_FULL, STORAGE_FULL]
+    UploadGuard(RejectFlags(flags), uploads, uploads / "gone", 1 << 60, 10).check()
+    assert names(flags) == [STORAGE_FULL]
+    UploadGuard(RejectFlags(flags), uploads, uploads, 1 << 60, 10).check()
+    assert names(flags) == [JOBS_FULL, STORAGE_FULL]
     assert all(re.search(rf"POST.* {name};", conf) for name in (STORAGE_FULL, JOBS_FULL))
     guard(uploads, least_free_bytes=1).check()
-    assert names(shut) == [], "there is room again"
+    assert names(flags) == [], "there is room again"
 
 
 @pytest.mark.parametrize(("at_work", "most"), [(1, 3), (2, 4), (4, 6), (40, 48), (4096, 6144), (10_000, 6144)])

@@ -1,4 +1,4 @@
-"""Commands beside a stack take the settings of the one that runs, and of no other."""
+"""Commands beside a stack use the settings of the running one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from triton_repo.zoo.repository.server import running
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Settings:
-    """Settings of a stack that was started in `tmp_path` on a port of its own."""
+    """Settings of a stack that was started in `tmp_path` on its own port."""
     settings = Settings.from_environment({"CLIPSTACK_RUN_DIR": str(tmp_path), "CLIPSTACK_PORT": "9090"})
     recorded_settings.write(settings)
     return settings
@@ -24,7 +24,7 @@ def stack(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
-    """Something that listens where Supervisor does while the stack runs."""
+    """A listener on Supervisor's socket, as while the stack runs."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "supervisor.sock"))
         listener.listen()
@@ -37,22 +37,22 @@ def test_running_stack_is_found_by_its_run_folder_alone(stack: Settings, supervi
     assert recorded_settings.current(environment | {"CLIPSTACK_PORT": "9191"}) == stack
 
 
-def test_environment_with_other_folders_speaks_of_another_stack(stack: Settings, supervisor: socket.socket) -> None:
+def test_other_folders_in_the_environment_are_another_stack(stack: Settings, supervisor: socket.socket) -> None:
     environment = {"CLIPSTACK_RUN_DIR": str(stack.run_dir), "CLIPSTACK_DATA_DIR": "/elsewhere"}
     assert recorded_settings.current(environment) == Settings.from_environment(environment)
 
 
-def test_the_record_of_a_stopped_stack_says_nothing(stack: Settings) -> None:
+def test_record_of_a_stopped_stack_is_ignored(stack: Settings) -> None:
     assert recorded_settings.current({"CLIPSTACK_RUN_DIR": str(stack.run_dir)}).port != stack.port
 
 
-def test_the_record_of_a_killed_stack_says_nothing(stack: Settings, supervisor: socket.socket) -> None:
+def test_record_of_a_killed_stack_is_ignored(stack: Settings, supervisor: socket.socket) -> None:
     supervisor.close()
     assert (stack.run_dir / "supervisor.sock").exists()
     assert recorded_settings.running_stack(stack.run_dir) is None
 
 
-def test_the_record_of_another_run_folder_says_nothing(stack: Settings, supervisor: socket.socket) -> None:
+def test_record_of_another_run_folder_is_ignored(stack: Settings, supervisor: socket.socket) -> None:
     original = replace(stack, run_dir=stack.run_dir / "original")
     original.run_dir.mkdir()
     recorded_settings.write(original)

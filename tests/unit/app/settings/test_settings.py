@@ -1,4 +1,4 @@
-"""Settings: one table, all of it documented, wrong values named."""
+"""Settings: one documented table, and errors that name wrong values."""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +11,7 @@ from app.timeline.windows import LEAST_HOP_S
 README = Path(__file__).parents[4] / "README.md"
 
 
-def test_every_row_is_attribute_and_every_attribute_row() -> None:
+def test_table_and_attributes_agree() -> None:
     assert [setting.name for setting in SETTINGS] == [field.name for field in dataclasses.fields(Settings)]
 
 
@@ -20,7 +20,7 @@ def test_the_environment_overrides_the_default() -> None:
     assert (settings.port, settings.run_dir) == (9090, Path("/srv/run dir"))
 
 
-def test_settings_survive_the_way_through_an_environment() -> None:
+def test_settings_round_trip_through_an_environment() -> None:
     settings = Settings.from_environment({"CLIPSTACK_TRANSPORT": "inline", "CLIPSTACK_SLOTS": "32"})
     assert Settings.from_environment(settings.environment()) == settings
 

@@ -17,7 +17,7 @@ PLACED = Windows(Grid(frames=3, step_s=0.5, hop_s=1.0), count=10)  # spans of 1 
 
 
 def scores(labels: str, sure: float = 0.8) -> np.ndarray:
-    """One row a letter, `sure` of it: a, b or c."""
+    """Return a row of scores per letter, with the score `sure` for it: a, b or c."""
     rows = np.full((len(labels), 3), (1 - sure) / 2, np.float32)
     rows[range(len(labels)), ["abc".index(label) for label in labels]] = sure
     return rows
@@ -41,7 +41,7 @@ def test_as_many_windows_as_fit(last_frame_s: float, count: int) -> None:
     assert len(placed.times_s(first=3)) == max(0, count - 3)
 
 
-def test_what_is_not_told_comes_from_the_model() -> None:
+def test_defaults_come_from_the_model() -> None:
     assert grid(8, 4, 30, None, None) == Grid(8, 4 / 30, 0.25)
     assert grid(16, 5, 30, None, None).hop_s == 0.62
     assert grid(16, 5, 30, 7.5, None) == Grid(16, 0.5, 1.88)
@@ -73,7 +73,7 @@ STILLS = Windows(Grid(frames=1, step_s=0.0, hop_s=0.5), count=20)
 
 
 def still_labels(letters: str, cuts: tuple[float, ...] = (), sure: float = 0.8, margin: float = 0.5) -> str:
-    """Label of each half second, of frames with these best labels."""
+    """Return the label of each half second, for frames with these best labels."""
     found = merge_windows(scores(letters, sure), STILLS, len(letters) / 2, cuts, margin)
     return "".join("abc"[each.label] * round(2 * (each.end_s - each.start_s)) for each in found)
 
@@ -110,13 +110,13 @@ def test_too_many_segments_are_merged(most: int) -> None:
     assert len(merged) <= most and (merged[0].start_s, merged[-1].end_s) == (0.0, 10.0)
 
 
-def test_a_margin_of_nothing_follows_every_window() -> None:
+def test_zero_margin_follows_every_window() -> None:
     found = merge_windows(scores("abacbbabca", sure=0.4), PLACED, 10.0, (), margin=0.0)
     assert "".join("abc"[item.label] * round(item.end_s - item.start_s) for item in found) == "abacbbabca"
 
 
 def test_segments_end_at_cuts() -> None:
-    # The window from 4 to 5 shows both sides of the cut at 4.3, and something that is on neither.
+    # The window from 4 to 5 contains the cut at 4.3, and has a label of neither side.
     assert segments_of(scores("aaaacbbbbb"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "b")]
     assert segments_of(scores("aaaaaaaaaa"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "a")]
 
@@ -140,7 +140,7 @@ def test_segments_always_fill_the_video(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("label", "cell"), [("=1+1", "'=1+1"), ("-1", "'-1"), ("a=b", "a=b"), ("\t=1", "'\t=1")])
-def test_label_in_csv_is_no_formula(label: str, cell: str) -> None:
+def test_csv_escapes_formulas_in_labels(label: str, cell: str) -> None:
     segment = {"start_s": 0.0, "end_s": 1.5, "label": label, "score": 0.25}
     rows = list(csv.reader(io.StringIO(to_csv({"segments": [segment]}), newline="")))
     assert rows[1] == ["0.000", "1.500", cell, "0.2500"]

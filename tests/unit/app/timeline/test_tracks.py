@@ -19,7 +19,7 @@ def track(levels: str) -> list[float]:
 def merged(
     *tracks: str, kind: str = "sigmoid", cuts: tuple[float, ...] = (), margin: float = 0.5, **selection: object
 ) -> Found:
-    """Segments of labels a, b, ... whose scores in tenths are `tracks`."""
+    """Return the segments of labels a, b, ... whose scores in tenths are `tracks`."""
     scores = np.array([track(levels) for levels in tracks], np.float32).T
     names = "abcdef"[: len(tracks)]
     rule = decision_rule(names, kind, None, Selection(**selection))  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ def test_sigmoid_labels_have_overlapping_tracks_with_gaps() -> None:
     assert merged("0099999000", "0000999990", "0000000000") == [(2, 7, "a"), (4, 9, "b")]
 
 
-def test_nothing_that_passes_leaves_no_segment() -> None:
+def test_labels_below_their_threshold_have_no_segment() -> None:
     assert merged("1111111111", "2222222222") == []
     assert merged("4444444444", kind="softmax", min_score=0.5) == []
 
@@ -95,7 +95,7 @@ def test_thresholds_at_the_ends_of_the_range(threshold: float) -> None:
     assert merged("9999999999", min_score=threshold) == ([(0, 10, "a")] if threshold == 0 else [])
 
 
-def test_more_segments_than_may_be_leaves_the_longest() -> None:
+def test_longest_segments_are_kept_at_the_limit() -> None:
     scores = np.full((10, 3), 0.9, np.float32)
     rule = decision_rule("abc", "sigmoid", None, Selection())
     merge = partial(merge_passing, scores, Extent(PLACED, 10.0, (2.0, 3.0)), rule)

@@ -1,4 +1,4 @@
-"""A timeline that fails in the middle ends: nothing waits for answers that no longer count."""
+"""A timeline that fails ends at once, without waiting for outstanding answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE_S = 10
 
 
 class Slots:
-    """Slots without memory: who holds which."""
+    """Slots without memory; `held` has those in use."""
 
     count = 16
 
@@ -40,14 +40,14 @@ class Slots:
 
 
 class Triton:
-    """Answers nothing before it is `asked_to_answer`."""
+    """A Triton that answers only after `answers` is set."""
 
     def __init__(self) -> None:
         self.answers = asyncio.Event()
-        self.asked = 0
+        self.requests = 0
 
     async def infer(self, *_: object) -> Scores:
-        self.asked += 1
+        self.requests += 1
         await self.answers.wait()
         return Scores(np.zeros(2, np.float32), "inline")
 
@@ -65,7 +65,7 @@ class Recorder:
 
 
 def bounded(scenario: Coroutine[Any, Any, None]) -> None:
-    """Runs it; fails when it has not ended in time, even where it does not let itself be cancelled."""
+    """Run a coroutine; fail if it has not ended in time, even if it ignores cancellation."""
 
     async def watched() -> None:
         work = asyncio.ensure_future(scenario)
@@ -81,7 +81,7 @@ class Services(SimpleNamespace):
 
 
 def made() -> tuple[Any, Slots, Triton, Recorder]:
-    """An inference of windows with 2 frames, and what it is made with."""
+    """Return an inference of windows with 2 frames, and its parts."""
     slots, triton, recorder = Slots(), Triton(), Recorder()
     services: Any = Services(
         slots=slots, triton=triton, patience_s=PATIENCE_S, infer_timeout_s=PATIENCE_S, has_waiting_uploads=lambda: False
@@ -92,7 +92,7 @@ def made() -> tuple[Any, Slots, Triton, Recorder]:
 
 
 @pytest.mark.parametrize("rounds", range(8))
-def test_damaged_file_ends_it_however_near_answer_is(rounds: int) -> None:
+def test_damaged_file_ends_the_inference_at_any_moment(rounds: int) -> None:
     # The response arrives some rounds of the event loop before the scan reports the damage
 
     async def scenario() -> None:
@@ -104,7 +104,7 @@ def test_damaged_file_ends_it_however_near_answer_is(rounds: int) -> None:
             async def events(self) -> AsyncIterator[tuple[Window, int]]:
                 for index in range(GROUP):
                     yield Window(index, (index, index + 1), padded=False), slots.take()
-                while triton.asked < GROUP:
+                while triton.requests < GROUP:
                     await asyncio.sleep(0)
                 triton.answers.set()
                 for _ in range(rounds):
@@ -113,7 +113,7 @@ def test_damaged_file_ends_it_however_near_answer_is(rounds: int) -> None:
 
         with pytest.raises(Undecodable):
             await run.follow(Stream())
-        while slots.held:  # they come back with the answers
+        while slots.held:  # slots are released with the answers
             await asyncio.sleep(0)
 
     bounded(scenario())
@@ -134,7 +134,7 @@ def test_windows_of_the_same_frames_share_a_result() -> None:
 
         await run.follow(Stream())
         assert recorder.windows == list(range(len(frames)))
-        assert triton.asked == 3
+        assert triton.requests == 3
         assert not slots.held
 
     bounded(scenario())

@@ -1,4 +1,4 @@
-"""Packets whose units fill them, and others."""
+"""NAL units of packets: lengths, start codes, and truncated units."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.video.nal_units import fills_packet, length_bytes
         ("mpeg4", bytes([1] * 30), 0),
     ],
 )
-def test_the_configuration_tells_how_long_lengths_are(codec: str, configuration: bytes | None, lengths: int) -> None:
+def test_length_size_comes_from_the_configuration(codec: str, configuration: bytes | None, lengths: int) -> None:
     assert length_bytes(codec, configuration) == lengths
 
 
@@ -34,5 +34,5 @@ def test_the_configuration_tells_how_long_lengths_are(codec: str, configuration:
         (b"\xff\xff\xff\xffab", 4, False),
     ],
 )
-def test_units_end_where_their_packet_does(packet: bytes, lengths: int, whole: bool) -> None:
+def test_units_must_fill_their_packet(packet: bytes, lengths: int, whole: bool) -> None:
     assert fills_packet(memoryview(packet), lengths) is whole

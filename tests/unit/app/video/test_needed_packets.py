@@ -3,7 +3,7 @@ from app.video.needed_packets import NeededPackets
 
 
 def decoded(needed: list[int], restarts: list[int], packets: list[int]) -> list[int]:
-    """The packets that reach the decoder, until it is drained."""
+    """Return the packets that reach the decoder until it is drained."""
     choice, sent = NeededPackets(needed, restarts), []
     for stamp in packets:
         if choice.must_decode(stamp):

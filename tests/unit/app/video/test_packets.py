@@ -1,4 +1,4 @@
-"""Timestamps that jump become one clock, in the order of the file."""
+"""Timestamps that jump are joined into one clock, in the order of the file."""
 
 import pytest
 
@@ -9,7 +9,7 @@ STEP = 3000  # of 90,000 ticks a second: 30 frames
 
 
 def shown(demuxer: str, packets: list[tuple[int | None, int | None]]) -> list[int | None]:
-    """The same by the service's clock and by the client's."""
+    """Return the times by the service's clock; the client's must be equal."""
     clocks = Clock(90_000, demuxer), ClientClock(90_000, demuxer)
     stamps = []
     for pts, dts in packets:

@@ -1,4 +1,4 @@
-"""The HTTP API while the model server is away: everything but the answer itself."""
+"""The HTTP API without a model server: everything except predictions."""
 
 import dataclasses
 import errno
@@ -80,20 +80,20 @@ def test_lack_of_resources_is_503(
     assert (response.headers.get("Retry-After") is not None) == (status == 503)
 
 
-def test_alive_does_not_ask_anybody_else(client: FlaskClient) -> None:
+def test_liveness_needs_no_other_program(client: FlaskClient) -> None:
     assert client.get("/healthz?probe=7").get_json() == {"status": "alive"}
 
 
-def test_unavailable_says_when_to_come_back(client: FlaskClient) -> None:
+def test_unavailable_has_retry_after(client: FlaskClient) -> None:
     assert int(client.get("/v1/models").headers["Retry-After"]) > 0
 
 
-def test_a_request_keeps_the_number_it_came_with(client: FlaskClient) -> None:
+def test_request_id_of_nginx_is_kept(client: FlaskClient) -> None:
     result = client.get("/nowhere", headers={"X-Request-Id": "abc123"}).get_json()
     assert result["error"]["request_id"] == "abc123"
 
 
-def test_number_that_could_break_log_is_replaced(client: FlaskClient) -> None:
+def test_request_id_with_odd_characters_is_replaced(client: FlaskClient) -> None:
     result = client.get("/nowhere", headers={"X-Request-Id": "a b<c>"}).get_json()
     assert result["error"]["request_id"].isalnum()
 
@@ -102,12 +102,12 @@ def test_wrong_method_names_the_allowed_ones(client: FlaskClient) -> None:
     assert "POST" in client.put("/v1/classify").headers["Allow"]
 
 
-def test_nothing_of_a_refused_upload_is_left(client: FlaskClient, tmp_path: Path) -> None:
+def test_refused_upload_leaves_no_file(client: FlaskClient, tmp_path: Path) -> None:
     client.post("/v1/classify", data=b"x")
     assert list((tmp_path / "uploads").iterdir()) == []
 
 
-def test_command_on_page_is_one_that_service_takes(client: FlaskClient) -> None:
+def test_curl_command_on_the_page_works(client: FlaskClient) -> None:
     assert "curl -X POST -T clip.mp4 " in client.get("/").get_data(as_text=True)
 
 
@@ -135,7 +135,7 @@ class FakePipeline:
         ([], [], ["camera_motion"]),
     ],
 )
-def test_ready_means_default_model_and_all_that_are_loaded(
+def test_ready_needs_the_default_model_and_all_loaded_ones(
     names: list[str], broken: list[str], faults: list[str] | None
 ) -> None:
     app = create_app(Settings.from_environment({}))
@@ -146,11 +146,11 @@ def test_ready_means_default_model_and_all_that_are_loaded(
         assert answer.get_json()["error"]["code"] == "not_ready"
         assert answer.get_json()["error"]["message"].endswith(f": {', '.join(faults)}")
     else:
-        told = {
+        details = {
             "left_out": {"huge@1": "too large"},
             "workers": [],
             "transports": {"last": "inline"},
             "decoding": {"device": "cpu"},
             "admission": {"limit": 4},
         }
-        assert answer.get_json() == {"status": "ready", "models": names} | told
+        assert answer.get_json() == {"status": "ready", "models": names} | details

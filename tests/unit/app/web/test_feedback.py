@@ -1,4 +1,4 @@
-"""Feedback in the API while it is off, and what the service knows that it answered."""
+"""Feedback in the API: off by default, and the predicted labels of a part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the app sees of a request's headers, and what it answers to."""
+"""Request headers that reach the app."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ APP = Path(__file__).resolve().parents[4] / "app"
 
 
 def seen(**sent: str) -> set[str]:
-    """Names of the headers that a view sees."""
+    """Return the names of the headers that a view sees."""
     app = Flask("test")
     app.wsgi_app = KnownHeaders(app.wsgi_app)  # type: ignore[method-assign]
     app.add_url_rule("/", view_func=lambda: "\n".join(name for name, _ in request.headers))

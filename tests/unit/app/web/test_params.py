@@ -1,4 +1,4 @@
-"""Parameters are checked, never guessed."""
+"""Parsing of request parameters."""
 
 import pytest
 from werkzeug.datastructures import MultiDict
@@ -18,7 +18,7 @@ def test_a_number_in_range_is_taken() -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "11", "1e9", "NaN", "1.0", " 1", "٣", "99999999999999999999", "true"])
-def test_any_other_number_is_refused(text: str) -> None:
+def test_numbers_outside_the_range_are_refused(text: str) -> None:
     with pytest.raises(InvalidParameter, match="top_k=.*must be a whole number from 1 to 10"):
         whole_number({"top_k": text}, "top_k", 5, 10)
 

@@ -1,4 +1,4 @@
-"""Resumable uploads over HTTP, in the app alone: versions, headers, owners, and the use of a complete upload."""
+"""Resumable uploads over HTTP, in the app: versions, headers, owners, and the use of a complete upload."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def refusal(answer: TestResponse) -> tuple[int, str]:
     return answer.status_code, answer.json["error"]["code"]
 
 
-def test_capabilities_are_told(client: FlaskClient) -> None:
+def test_options_lists_the_capabilities(client: FlaskClient) -> None:
     answer = client.options("/v1/uploads")
     assert (answer.status_code, answer.headers["Tus-Version"]) == (204, "1.0.0")
     assert answer.headers["Tus-Max-Size"] == str(1 << 20)
@@ -67,7 +67,7 @@ def test_capabilities_are_told(client: FlaskClient) -> None:
     assert answer.headers["Tus-Checksum-Algorithm"] == "sha1,sha256"
 
 
-def test_upload_goes_on_where_it_was(client: FlaskClient) -> None:
+def test_upload_resumes_at_its_offset(client: FlaskClient) -> None:
     path = create(client, **{"Upload-Metadata": "filename Y2xpcC5qcGc="})
     assert send(client, path, 0, CONTENT[:1000]).headers["Upload-Offset"] == "1000"
     head = client.head(path, headers=TUS)

@@ -1,4 +1,4 @@
-"""What an error means: for its file alone, for the attempt, for the service, or for the run."""
+"""Causes of errors: the file, the attempt, the service, or the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Journals: what is read again after a kill."""
+"""Journals: rows that are read after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pinned list of files: parts, shards, and what is noticed when something differs."""
+"""The pinned list of files: parts, shards, and detection of changes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_pinned_list_is_read_again(store: FolderStore) -> None:
         ),
     ],
 )
-def test_change_of_the_source_is_said(store: FolderStore, entries: tuple[Entry, ...], words: str) -> None:
+def test_change_of_the_source_is_reported(store: FolderStore, entries: tuple[Entry, ...], words: str) -> None:
     pin(store, WANTED)
     with pytest.raises(ManifestConflict) as caught:
         pin(store, replace(WANTED, entries=entries))

@@ -21,7 +21,7 @@ class DriverError(Exception):
 
 
 class IpcDriver(Protocol):
-    """What opens and closes GPU memory of other processes; every method raises DriverError."""
+    """Interface that opens and closes GPU memory of other processes; every method raises DriverError."""
 
     def open(self, device: int, handle: bytes) -> int:
         """Open the allocation of a handle on the GPU with CUDA's number `device`; return its address here."""

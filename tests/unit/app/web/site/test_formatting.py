@@ -23,9 +23,9 @@ def test_every_error_of_nginx_is_explained():
     table = (CHECKOUT / "nginx" / "conf.d" / "errors.conf").read_text()
     blocks = re.findall(r"map \S+ \$(?:error|busy)_code \{(.*?)\}", table, re.DOTALL)
     assert len(blocks) == 2
-    told = set(re.findall(r"\s(\w+);", "".join(blocks))) - {"internal"}
-    assert len(told) > 10
-    assert told <= set(formatting.PROBLEMS)
+    error_codes = set(re.findall(r"\s(\w+);", "".join(blocks))) - {"internal"}
+    assert len(error_codes) > 10
+    assert error_codes <= set(formatting.PROBLEMS)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_sentence(text, sentence):
 
 
 @pytest.mark.parametrize(("name", "word"), [("clip.mp4", "clip.mp4"), ("-x", "./-x"), ("a'; rm b", "'a'\"'\"'; rm b'")])
-def test_shell_words_do_nothing_but_name_a_file(name, word):
+def test_file_names_are_quoted_for_the_shell(name, word):
     assert formatting.shell(name) == word
 
 

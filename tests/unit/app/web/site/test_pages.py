@@ -40,7 +40,7 @@ def test_pictures_have_no_line():
     assert spans([{"start_s": 0.0, "end_s": 0.0}], None) == []
 
 
-def test_facts_are_what_a_person_reads():
+def test_facts_are_formatted():
     assert dict(facts(VIDEO)) == {
         "File": "clip.mp4",
         "Size": "636 kB",

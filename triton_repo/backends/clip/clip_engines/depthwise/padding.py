@@ -29,7 +29,7 @@ class _CannotPadError(Exception):
 
 
 class _Plan:
-    """What changes when the channels of one depthwise convolution are padded."""
+    """The changes to a network that pad the channels of one depthwise convolution."""
 
     def __init__(self, network: GraphModule, conv: Node) -> None:
         self._network = network

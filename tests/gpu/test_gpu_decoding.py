@@ -59,9 +59,14 @@ def running(pool: CudaSlotPool) -> Decoder:
 
 @pytest.mark.parametrize(
     ("name", "on_gpu"),
-    [("arm_wrestling.mp4", True), ("flipping_a_pancake.mkv", True), ("sintel.mp4", True), ("video_90.mov", True),
-     ("av1.mkv", False)],
-)  # fmt: skip
+    [
+        ("arm_wrestling.mp4", True),
+        ("flipping_a_pancake.mkv", True),
+        ("sintel.mp4", True),
+        ("video_90.mov", True),
+        ("av1.mkv", False),
+    ],
+)
 def test_real_clips_agree_with_the_cpu(real_videos: Path, pool: CudaSlotPool, name: str, on_gpu: bool) -> None:
     async def scenario(decoder: Decoder) -> None:
         source = whole(real_videos / name)

@@ -134,8 +134,16 @@ def test_files(edge: Stack, tmp_path: Path) -> None:
     ways = [post("/v1/classify", content) for content in (tables(tmp_path) | boxes(tmp_path)).values()]
     ways += [post("/v1/classify?model=frame_quality", content) for content in pictures().values()]
     replies = measured(edge, ways)
-    known = {"200", "415 unsupported_media", "422 undecodable", "422 limit_exceeded", "422 no_video_stream",
-             "422 wrong_media_kind", "422 decode_timeout", "504 deadline_exceeded"}  # fmt: skip
+    known = {
+        "200",
+        "415 unsupported_media",
+        "422 undecodable",
+        "422 limit_exceeded",
+        "422 no_video_stream",
+        "422 wrong_media_kind",
+        "422 decode_timeout",
+        "504 deadline_exceeded",
+    }
     assert codes(replies) <= known | BUSY, f"{len(replies)} files of {len(ways)} kinds: {sorted(codes(replies))}"
     assert (max(reply.seconds for reply in replies)) <= 10 * DECODE_TIMEOUT_S, "the slowest answer"
 

@@ -159,11 +159,17 @@ def _classified(request: Received) -> Reply:
         return refused
     predictions = [{"label": label, "score": score} for label, score in SCORES.items()]
     answer = {
-        "request_id": "1badb002", "model": MODEL["name"], "model_version": "1",
-        "transport": "system_shared_memory", "precision": "f32", "predictions": predictions[: int(request.query.get("top_k", "5"))],
+        "request_id": "1badb002",
+        "model": MODEL["name"],
+        "model_version": "1",
+        "transport": "system_shared_memory",
+        "precision": "f32",
+        "predictions": predictions[: int(request.query.get("top_k", "5"))],
         "media": {**MEDIA, "bytes": len(request.body), "name": unquote(request.headers.get("x-file-name", ""))},
-        "clips": [CLIP] * int(request.query.get("clips", "1")), "timing_ms": TIMING, "warnings": [],
-    }  # fmt: skip
+        "clips": [CLIP] * int(request.query.get("clips", "1")),
+        "timing_ms": TIMING,
+        "warnings": [],
+    }
     if request.query.get("thumbnails") == "true":
         answer["thumbnails"] = [THUMBNAIL] * MODEL["frames"]
     return Reply(body=answer)

@@ -76,8 +76,15 @@ def srgb() -> bytes:
 
 def turned(orientation: int) -> Image.Image:
     """Return the four quarters as a camera stores them that was held so."""
-    undo = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90",
-            7: "TRANSVERSE", 8: "ROTATE_270"}  # fmt: skip
+    undo = {
+        2: "FLIP_LEFT_RIGHT",
+        3: "ROTATE_180",
+        4: "FLIP_TOP_BOTTOM",
+        5: "TRANSPOSE",
+        6: "ROTATE_90",
+        7: "TRANSVERSE",
+        8: "ROTATE_270",
+    }
     picture = four_quarters()
     return picture.transpose(Image.Transpose[undo[orientation]]) if orientation in undo else picture
 

@@ -21,9 +21,10 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     right = sum(not row["faults"] for row in rows)
     groups = dict.fromkeys(row.get("group") or COMMITTED for row in rows)
     lines = [
-        f"{len(rows)} files were tried; {right} answers are as they should be.", "",
+        f"{len(rows)} files were tried; {right} answers are as they should be.",
+        "",
         f"Video codecs, by FFmpeg's names: {', '.join(f'`{name}`' for name in sorted(VIDEO_CODECS))}.",
-    ]  # fmt: skip
+    ]
     for group in sorted(groups):
         lines += ["", f"### {group}", "", "| file | what it is | what comes |", "|---|---|---|"]
         lines += [_line(row) for row in rows if (row.get("group") or COMMITTED) == group]

@@ -83,15 +83,26 @@ def test_leftovers_are_reported() -> None:
 
 def good_result(**changes: Any) -> dict[str, Any]:
     answers = {
-        "sent": 100, "good": {"200": 90}, "bad": {"415 unsupported_media": 5, "422 undecodable": 5},
-        "p50_ms": 20.0, "p99_ms": 90.0, "jobs": {"done": 3},
-    }  # fmt: skip
+        "sent": 100,
+        "good": {"200": 90},
+        "bad": {"415 unsupported_media": 5, "422 undecodable": 5},
+        "p50_ms": 20.0,
+        "p99_ms": 90.0,
+        "jobs": {"done": 3},
+    }
     found = series(snapshots())
     result = {
-        "machine": {"day": "2026-01-01", "cores": 2, "processor": "CPU"}, "minutes": 60.0, "per_s": 9.0, "share": 0.6,
-        "bad_files": {"text": "415 unsupported_media"}, "answers": answers | changes, "left_over": {},
-        "slopes": judge(TIMES_S, found), "times_s": TIMES_S, "series": found,
-    }  # fmt: skip
+        "machine": {"day": "2026-01-01", "cores": 2, "processor": "CPU"},
+        "minutes": 60.0,
+        "per_s": 9.0,
+        "share": 0.6,
+        "bad_files": {"text": "415 unsupported_media"},
+        "answers": answers | changes,
+        "left_over": {},
+        "slopes": judge(TIMES_S, found),
+        "times_s": TIMES_S,
+        "series": found,
+    }
     return result | {"complaints": find_problems(result)}
 
 

@@ -218,9 +218,15 @@ def jpeg(data: bytes) -> Structure:
 
 
 READERS: dict[str, Callable[[bytes], Structure]] = {
-    "boxes": boxes, "ebml": ebml, "riff": riff, "packets": packets, "gif": gif, "png": png, "jpeg": jpeg,
+    "boxes": boxes,
+    "ebml": ebml,
+    "riff": riff,
+    "packets": packets,
+    "gif": gif,
+    "png": png,
+    "jpeg": jpeg,
     "blind": lambda data: ([], []),
-}  # fmt: skip
+}
 
 
 def structure(form: str, data: bytes) -> Structure:

@@ -157,8 +157,16 @@ def _halved(rng: random.Random, data: bytearray, seeds: Sequence[Seed]) -> str:
 
 
 _BLIND: tuple[Callable[[random.Random, bytearray, Sequence[Seed]], str], ...] = (
-    _flip, _flip, _cut, _without_head, _filled, _noise, _repeated, _spliced, _halved,
-)  # fmt: skip
+    _flip,
+    _flip,
+    _cut,
+    _without_head,
+    _filled,
+    _noise,
+    _repeated,
+    _spliced,
+    _halved,
+)
 
 
 def _fix_checksums(data: bytearray) -> None:

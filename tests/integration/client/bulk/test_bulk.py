@@ -178,8 +178,11 @@ def test_file_that_breaks_the_service_is_recorded_and_may_be_repeated(
     assert bulk("--retries", "2").exit_code == 1
     (row,) = [row for row in rows_of(results) if row["error_code"]]
     assert (row["file"], row["error_code"], row["error_status"], row["attempts"]) == (
-        str(files[20]), "inference_failed", 500, 3,
-    )  # fmt: skip
+        str(files[20]),
+        "inference_failed",
+        500,
+        3,
+    )
     broken = False
     assert bulk().exit_code == 0  # a finished run has nothing to do
     assert sent(service)[files[20].name] == 3

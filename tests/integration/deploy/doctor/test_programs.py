@@ -91,7 +91,7 @@ def test_nginx_that_gives_up_before_web_does(context, instead: str | None) -> No
         ("timeout", "0"),
         ("worker_class", '"sync"'),
     ],
-)  # fmt: skip
+)
 def test_settings_of_gunicorn(context, name: str, value: str | None) -> None:
     assert found(context, named("gunicorn's settings", web)) == set()
     path = context.checkout / "deploy/gunicorn/config.py"

@@ -82,10 +82,15 @@ def test_own_checkpoint_gives_the_scores_of_training(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "shape", "frames"),
-    [("NCTHW", (1, 3, 2, 8, 8), 2), ("NTCHW", (1, 2, 3, 8, 8), 2), ("NTHWC", (1, 2, 8, 8, 3), 2),
-     ("NCHW", (1, 3, 8, 8), 1), ("NHWC", (1, 8, 8, 3), 1)],
+    [
+        ("NCTHW", (1, 3, 2, 8, 8), 2),
+        ("NTCHW", (1, 2, 3, 8, 8), 2),
+        ("NTHWC", (1, 2, 8, 8, 3), 2),
+        ("NCHW", (1, 3, 8, 8), 1),
+        ("NHWC", (1, 8, 8, 3), 1),
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
+)
 def test_onnx_in_every_layout(layout: str, shape: tuple[int, ...], frames: int, add_onnx: Run, tmp_path: Path) -> None:
     result = add_onnx("--layout", layout, "--frames", frames, "--mean", "0.4", "--std", "0.2,0.3,0.4", shape=shape)
     assert result.exit_code == 0, result.output

@@ -154,8 +154,10 @@ def test_engine_too_slow_to_win_is_skipped() -> None:
 def test_fastest_accurate_engine_wins() -> None:
     present = Variant("openvino", "f32")
     slow, fast, wrong = (
-        measured("openvino", 0.02, 60), measured("torch", 0.01, 120), measured("onnxruntime", 0.001, 1e3, largest=0.1),
-    )  # fmt: skip
+        measured("openvino", 0.02, 60),
+        measured("torch", 0.01, 120),
+        measured("onnxruntime", 0.001, 1e3, largest=0.1),
+    )
     assert best([slow, fast, wrong], present) is fast
     assert best([wrong], present) is None
 

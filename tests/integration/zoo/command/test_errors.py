@@ -209,11 +209,15 @@ def test_wrong_command_line_is_another_exit_code(words: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [WEIGHTS, {"state_dict": WEIGHTS, "epoch": 3}, {"model_state": WEIGHTS, "cfg": "x"},
-     {f"module.{name}": tensor for name, tensor in WEIGHTS.items()},
-     {"state_dict": {f"module.model.{name}": tensor for name, tensor in WEIGHTS.items()}}],
+    [
+        WEIGHTS,
+        {"state_dict": WEIGHTS, "epoch": 3},
+        {"model_state": WEIGHTS, "cfg": "x"},
+        {f"module.{name}": tensor for name, tensor in WEIGHTS.items()},
+        {"state_dict": {f"module.model.{name}": tensor for name, tensor in WEIGHTS.items()}},
+    ],
     ids=["bare", "state_dict", "model_state", "module.", "module.model. in state_dict"],
-)  # fmt: skip
+)
 def test_checkpoint_in_every_wrapping(content: dict[str, object], tmp_path: Path) -> None:
     torch.save(content, tmp_path / "w.pth")
     assert read_checkpoint(tmp_path / "w.pth").keys() == WEIGHTS.keys()

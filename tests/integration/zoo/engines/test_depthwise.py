@@ -76,9 +76,17 @@ def test_source_calculates_the_convolution(
         threads = clips * right.shape[3] * groups * (channels // 2) * -(-frames // span)
         pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (clip, weight, bias, result)]
         built(kernel, stride).run(
-            -(-threads // operator.THREADS), operator.THREADS, *pointers, clips, frames, height, width, channels // 2,
-            span, activation,
-        )  # fmt: skip
+            -(-threads // operator.THREADS),
+            operator.THREADS,
+            *pointers,
+            clips,
+            frames,
+            height,
+            width,
+            channels // 2,
+            span,
+            activation,
+        )
         # bf16 has 8 bits of mantissa: half a unit in the last place is 2 ** -9
         torch.testing.assert_close(result.double(), right, atol=1e-4, rtol=2**-8)
 
@@ -131,9 +139,14 @@ def test_few_threads_take_shorter_spans(columns: int, span: int) -> None:
 
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "possible"),
-    [(54, (3, 3, 3), 2, True), (53, (3, 3, 3), 1, False), (8, (3, 3, 3), 3, False), (8, (2, 3, 3), 1, False),
-     (8, (5, 3, 3), 1, False)],
-)  # fmt: skip
+    [
+        (54, (3, 3, 3), 2, True),
+        (53, (3, 3, 3), 1, False),
+        (8, (3, 3, 3), 3, False),
+        (8, (2, 3, 3), 1, False),
+        (8, (5, 3, 3), 1, False),
+    ],
+)
 def test_sizes_that_the_kernel_can_make(channels: int, kernel: Kernel, stride: int, possible: bool) -> None:
     assert is_possible(channels, kernel, stride) == possible
 

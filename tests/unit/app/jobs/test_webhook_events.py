@@ -68,9 +68,15 @@ def test_payload_names_the_job_and_its_error(job: Job, outbox: Outbox) -> None:
     body = json.loads(outbox.newest(1, None, None)[0].body)
     assert body["type"] == "job.failed"
     assert body["data"] | {"links": None} == {
-        "id": job.id, "state": "failed", "percent": 0.0, "name": "film.mp4", "model": "camera_motion",
-        "created": job.spec().created, "error": state.error, "links": None,
-    }  # fmt: skip
+        "id": job.id,
+        "state": "failed",
+        "percent": 0.0,
+        "name": "film.mp4",
+        "model": "camera_motion",
+        "created": job.spec().created,
+        "error": state.error,
+        "links": None,
+    }
 
 
 def test_jobs_without_webhook_have_no_events(service: JobService, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Condition(Enum):
-    """What a node can do: take new work, only answer about its jobs, or nothing."""
+    """The condition of a node: it takes new work, only answers about its jobs, or does not answer."""
 
     READY = "ready"
     NOT_READY = "not ready"

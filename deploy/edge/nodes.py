@@ -28,7 +28,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What the load balancer listens on, for how long it waits for answers about files, and its nodes by name."""
+    """Address and certificate of the load balancer, its timeout for answers about files, and its nodes by name."""
 
     listen: str = "0.0.0.0:8080"  # noqa: S104  it is the service's public address
     tls_cert: str = ""

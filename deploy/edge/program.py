@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class StateFile:
-    """What the running program last did, for the commands: the edge that nginx has, conditions, and old workers."""
+    """State of the running program, for the commands: the edge that nginx has, conditions, and old workers."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "state.json"

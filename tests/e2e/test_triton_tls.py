@@ -1,4 +1,4 @@
-"""Triton on TCP with TLS: who may connect to whom, and what the others are told."""
+"""Triton on TCP with TLS: certificates on both sides, and the errors of other clients and servers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def server() -> Iterator[Server]:
 
 
 def refusal(server: Server, tls: TritonTls | None) -> TritonUnavailable:
-    """What a request gets for the error of the connection."""
+    """Return the error of a request over a failed connection."""
 
     async def scenario() -> None:
         async with translate_errors():

@@ -152,7 +152,7 @@ class EdgeProcess:
         return done.stdout
 
     def condition(self, name: str) -> str:
-        """What the load balancer says of a node: `ready`, `not ready`, `away`, with `, drained`."""
+        """Return the load balancer's condition of a node: `ready`, `not ready`, `away`, with `, drained`."""
         rows = [line.split(None, 2) for line in self.call("status").splitlines()]
         return next((row[2] for row in rows if row[0] == name), "")
 

@@ -21,8 +21,9 @@ from app.files import DamagedFile, read_file, write_file
 from app.jobs.storage.new_job import HIDDEN, NewFolder, link_or_copy, remove_leftovers
 from app.jobs.storage.records import parse
 from app.media.types import Source
+from app.nodes.ids import id_pattern
 
-ID = re.compile(r"[0-9a-f]{24}")
+ID = re.compile(id_pattern(24))
 
 
 class ClipFolders:

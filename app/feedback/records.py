@@ -13,6 +13,7 @@ from typing import Literal, TypedDict
 
 from app.errors import InvalidParameter
 from app.media.formats import Kind
+from app.nodes.ids import node_of, on_node
 
 FeedbackState = Literal["unsure", "confirmed", "corrected"]
 STATES: tuple[FeedbackState, ...] = ("unsure", "confirmed", "corrected")
@@ -90,7 +91,7 @@ class Answer:
         """Return the record of this answer about a clip, made at `time`."""
         start_s, end_s = (None if value is None else round(value, _DIGITS) for value in (self.start_s, self.end_s))
         return Entry(
-            id=short_digest("entry", clip_id, self.model, start_s, end_s),
+            id=on_node(node_of(clip_id), short_digest("entry", clip_id, self.model, start_s, end_s)),
             state=state_of(self.labels, self.predicted),
             labels=list(self.labels),
             predicted=list(self.predicted),

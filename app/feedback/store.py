@@ -15,6 +15,7 @@ from app.feedback.records import MAX_ENTRIES, Answer, Clip, ClipFacts, Entry, cl
 from app.files import FULL, file_lock
 from app.jobs.storage.new_job import NewFolder
 from app.media.types import Source
+from app.nodes.ids import on_node
 from app.pipeline.cache import digest
 from app.settings import Settings
 
@@ -33,10 +34,10 @@ class FeedbackLimits:
 
 
 class FeedbackStore:
-    """Feedback in `data_dir`; safe for several processes and threads."""
+    """Feedback of a node in `data_dir`; safe for several processes and threads."""
 
-    def __init__(self, data_dir: Path, limits: FeedbackLimits) -> None:
-        self._limits = limits
+    def __init__(self, data_dir: Path, limits: FeedbackLimits, node: str = "") -> None:
+        self._limits, self._node = limits, node
         self._lock = data_dir / "feedback" / "lock"  # held by the process that changes something
         self.folders = ClipFolders(data_dir / "feedback" / "clips", data_dir)
         self._index = FeedbackIndex(data_dir, self.folders.clips)
@@ -45,7 +46,7 @@ class FeedbackStore:
     def from_settings(cls, settings: Settings) -> FeedbackStore:
         """Return the store of a service with these settings."""
         limits = FeedbackLimits(settings.max_feedback, settings.max_unsure, settings.feedback_gb << 30)
-        return cls(settings.data_dir, limits)
+        return cls(settings.data_dir, limits, settings.node)
 
     def close(self) -> None:
         """Close the index."""
@@ -88,7 +89,7 @@ class FeedbackStore:
                 return clip
         sha256 = facts.sha256 or digest(source.path, source.offset, source.length)
         return Clip(
-            id=clip_id(facts.owner, sha256),
+            id=on_node(self._node, clip_id(facts.owner, sha256)),
             owner=facts.owner,
             name=facts.name,
             bytes=source.length,

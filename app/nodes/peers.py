@@ -1,13 +1,14 @@
-"""The other nodes, as a list of jobs asks them: all at once, within a bounded time."""
+"""The other nodes, as lists ask them: all at once, within a bounded time."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from http.client import HTTPConnection, HTTPException
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, NamedTuple
 
 from werkzeug.datastructures import Headers
@@ -23,15 +24,18 @@ PASSED_HEADERS = ("Authorization", "X-Api-Key", "Cookie", "Host")
 
 log = logging.getLogger(__name__)
 
+Item = tuple[tuple[Any, str], dict[str, Any]]  # with its time and id
+
 
 class PeerFailed(Exception):
-    """A node did not answer in time, or not with a page of jobs."""
+    """A node did not answer in time, or not with a page of the list."""
 
 
-class Pages(NamedTuple):
-    """Pages of the nodes that answered, and the names of those that did not."""
+class Answers(NamedTuple):
+    """Items of the nodes that answered, whether one of them has more, and the names of those that did not answer."""
 
-    pages: list[list[dict[str, Any]]]
+    items: list[Item]
+    has_more: bool
     missing: list[str]
 
 
@@ -47,60 +51,60 @@ class Peers:
         """End the threads; those that wait for an answer end within TIMEOUT_S."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def jobs(self, query: str, headers: Headers) -> Pages:
-        """Return the other nodes' pages of `GET /v1/jobs`, asked with the headers of the client's request."""
+    def ask(self, path: str, headers: Headers, items: Callable[[dict[str, Any]], list[Item]]) -> Answers:
+        """Return what the other nodes answer to `GET path`.
+
+        Args:
+            path: Path and query of a list.
+            headers: Headers of the client's request, of which those with its key are passed on.
+            items: Returns the items of an answer.
+        """
         passed = {name: headers[name] for name in PASSED_HEADERS if name in headers} | {RELAYED_HEADER: self._own}
         now = time.monotonic()
-        deadline = now + TIMEOUT_S
         asked = {
-            self._threads.submit(_jobs, address, f"/v1/jobs?{query}", passed, deadline): name
+            self._threads.submit(_get, address, path, passed, now + TIMEOUT_S): name
             for name, address in self.addresses.items()
             if self._paused_until[name] <= now
         }
-        pages = []
+        answers = Answers([], False, [])
         answered = set[str]()
         done, _ = wait(asked, timeout=TIMEOUT_S)
         for future in done:
             try:
-                pages.append(future.result())
+                page = future.result()
+                found, has_more = items(page), page["next_cursor"] is not None
+                answers = answers._replace(items=answers.items + found, has_more=answers.has_more or has_more)
                 answered.add(asked[future])
-            except PeerFailed as error:
-                log.warning("node %s is missing in a list of jobs: %s", asked[future], error)
-        for name in asked.values():
-            if name not in answered:
-                self._paused_until[name] = time.monotonic() + PAUSE_S
-        return Pages(pages, sorted(self.addresses.keys() - answered))
+            except (PeerFailed, KeyError, TypeError, ValueError) as error:
+                log.warning("node %s is missing in %s: %r", asked[future], path.partition("?")[0], error)
+        for name in set(asked.values()) - answered:
+            self._paused_until[name] = time.monotonic() + PAUSE_S
+        return answers._replace(missing=sorted(self.addresses.keys() - answered))
 
 
-def merge(pages: list[list[dict[str, Any]]], limit: int) -> list[dict[str, Any]]:
-    """Return the newest `limit` jobs of all pages, newest first."""
-    jobs = [job for page in pages for job in page]
-    return sorted(jobs, key=lambda job: (job["created"], job["id"]), reverse=True)[:limit]
+def _body(response: HTTPResponse, deadline: float) -> bytes:
+    """Return the body of a response; raises PeerFailed."""
+    if response.status != 200:
+        raise PeerFailed(f"it answered {response.status}")
+    body = b""
+    while chunk := response.read1(CHUNK_BYTES):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
+            raise PeerFailed("its answer is too long or too slow")
+    return body
 
 
-def _jobs(address: str, path: str, headers: Mapping[str, str], deadline: float) -> list[dict[str, Any]]:
-    """Return a node's page of jobs; raises PeerFailed."""
+def _get(address: str, path: str, headers: Mapping[str, str], deadline: float) -> dict[str, Any]:
+    """Return a node's answer; raises PeerFailed."""
     try:
         host, _, port = address.rpartition(":")
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
-            raise TimeoutError("it was not asked in time")
-        connection = HTTPConnection(host.strip("[]"), int(port), timeout=remaining_s)
-        try:
+            raise PeerFailed("it was not asked in time")
+        with closing(HTTPConnection(host.strip("[]"), int(port), timeout=remaining_s)) as connection:
             connection.request("GET", path, headers=dict(headers))
-            response = connection.getresponse()
-            if response.status != 200:
-                raise PeerFailed(f"it answered {response.status}")
-            body = b""
-            while chunk := response.read1(CHUNK_BYTES):
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES or time.monotonic() > deadline:
-                    raise PeerFailed("its answer is too long or too slow")
-        finally:
-            connection.close()
-        jobs: list[dict[str, Any]] = json.loads(body)["jobs"]
-        if not all(isinstance(job[name], str) for job in jobs for name in ("created", "id")):
-            raise PeerFailed("its jobs have no ids")
-        return jobs
-    except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+            with connection.getresponse() as response:
+                answer: dict[str, Any] = json.loads(_body(response, deadline))
+                return answer
+    except (OSError, HTTPException, ValueError) as error:
         raise PeerFailed(str(error) or type(error).__name__) from error

@@ -4,6 +4,7 @@ from app.feedback.records import STATES
 from app.openapi.schemas import (
     COUNT,
     FRACTION,
+    MISSING_NODES,
     NUMBER,
     TEXT,
     TIME,
@@ -62,6 +63,7 @@ SCHEMAS: dict[str, Schema] = {
                 "`after` of the next page; null on the last one.",
                 f"2026-05-04T10:00:20.000Z_{ENTRY_ID}",
             ),
+            "missing_nodes": MISSING_NODES,
         }
     ),
     "FeedbackRemoved": record(

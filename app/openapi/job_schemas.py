@@ -6,6 +6,7 @@ from app.openapi.schemas import (
     DECISION,
     FLAG,
     FRACTION,
+    MISSING_NODES,
     NUMBER,
     POSITIVE,
     SCORES,
@@ -183,7 +184,7 @@ SCHEMAS: dict[str, Schema] = {
             "next_cursor": prop(
                 nullable(TEXT), "`cursor` of the next page; null on the last one.", f"2026-05-04T10:00:00Z~{_ID}"
             ),
-            "missing_nodes": prop(array(TEXT), "Nodes that did not answer, whose jobs are missing; empty if none.", []),
+            "missing_nodes": MISSING_NODES,
         }
     ),
     "Removed": record({"id": prop(TEXT, "Id of the job.", _ID), "state": prop(one_of("removed"), "State.", "removed")}),

@@ -158,7 +158,7 @@ def routes(settings: Settings) -> list[Route]:
         Parameter("model", TEXT, "Only entries about this model.", example=settings.model),
         Parameter("job", TEXT, "Only entries about this job.", example=JOB_ID),
     )
-    entry_id = Parameter("entry", {"type": "string", "pattern": "^[0-9a-f]{24}$"}, "Id of the entry.", "path", ENTRY_ID)
+    entry_id = Parameter("entry", _JOB_ID.schema, "Id of the entry.", "path", ENTRY_ID)
     job = Parameter("job", _JOB_ID.schema, "In place of a file: id of a kept job.", example=_JOB_ID.example)
     window = Parameter("window", {"type": "integer", "minimum": 0, "maximum": jobs.MAX_OFFSET},
                        "Number of the job's window, from 0.", example=12)  # fmt: skip

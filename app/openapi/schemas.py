@@ -61,3 +61,6 @@ SCORES_HELP = "One label at a time (softmax: scores add up to 1), or each label 
 THRESHOLDS = nullable(array(FRACTION))
 DECISION: Schema = {"anyOf": [array(TEXT) | {"minItems": 1}, one_of("none")]}  # the labels that pass
 TIME: Schema = {"type": "string", "format": "date-time"}
+
+# Of lists, which ask all nodes (docs/nodes.md)
+MISSING_NODES = prop(array(TEXT), "Nodes that did not answer, whose items are missing; empty if none.", [])

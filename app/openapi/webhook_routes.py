@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from app import errors
+from app.nodes.ids import id_pattern
 from app.openapi.route import Parameter, Route, integer, json_of
-from app.openapi.schemas import COUNT, TEXT, TIME, Schema, array, nullable, one_of, prop, record, ref
+from app.openapi.schemas import COUNT, MISSING_NODES, TEXT, TIME, Schema, array, nullable, one_of, prop, record, ref
 from app.web import webhooks
 
 _ID = "msg_4f6d2a9c0b7e1d3f5a6b8c9d0e1f2a3b"
@@ -33,6 +34,7 @@ SCHEMAS: dict[str, Schema] = {
         {
             "webhooks": prop(array(ref("Webhook")), "Events, newest first."),
             "next_cursor": prop(nullable(TEXT), "`cursor` of the next page; null after the last one.", _CURSOR),
+            "missing_nodes": MISSING_NODES,
         }
     ),
     "WebhookSecret": record(
@@ -46,7 +48,8 @@ CALLBACK_URL = Parameter(
     "Receiver of the job's webhooks; its host must be in `CLIPSTACK_WEBHOOKS`.",
     example=_URL,
 )
-_IDENTITY = Parameter("identity", {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"}, "Id of the event.", "path", _ID)
+_ID_TEXT: Schema = {"type": "string", "pattern": f"^msg_{id_pattern(32)}$"}
+_IDENTITY = Parameter("identity", _ID_TEXT, "Id of the event.", "path", _ID)
 DETAILS = {
     "list_webhooks": "Lists the events of jobs with a `callback_url`, and what became of them. `state=dead` is the "
     "dead-letter list. With keys, these are the key's own.",

@@ -18,8 +18,9 @@ from app.files import DamagedFile, open_file
 from app.jobs.storage.records import JobState
 from app.media.formats import HEAD_BYTES, mime_type, recognise
 from app.media.types import Source
+from app.nodes.ids import id_pattern
 from app.uploads.parser import receive
-from app.web import classify, jobs
+from app.web import classify, jobs, nodes
 from app.web.known_params import upload_params
 from app.web.params import choice, label_list, number, whole_number
 from app.web.sources import remote
@@ -28,7 +29,7 @@ MAX_PAGE = 500
 MAX_SECONDS = 1e6
 MAX_MODEL = 200  # characters of a model's name
 SAME_S = 0.0015  # times are rounded to milliseconds
-_CURSOR = re.compile(r"(\d{4}-\d{2}-\d{2}T[\d:.]{12}Z)~([0-9a-f]{24})")
+_CURSOR = re.compile(rf"(\d{{4}}-\d{{2}}-\d{{2}}T[\d:.]{{12}}Z)~({id_pattern(24)})")
 
 blueprint = Blueprint("feedback", __name__)
 
@@ -150,10 +151,9 @@ def page() -> Response:
         after = (match[1], match[2])
     wanted = Filter(_owner(), state, args.get("model") or None, args.get("job") or None, after)
     entries, last = kept.page(wanted, limit)
-    response = jsonify(
-        feedback=[entry_json(clip, entry) for clip, entry in entries],
-        next_cursor=last and f"{last.updated}~{last.id}",
-    )
+    cursor = last and f"{last.updated}~{last.id}"
+    own = nodes.Page("feedback", [entry_json(clip, entry) for clip, entry in entries], cursor, limit)
+    response = jsonify(nodes.with_other_nodes(own, lambda entry: (entry["updated"], entry["id"])))
     response.headers["Cache-Control"] = "no-store"
     return response
 

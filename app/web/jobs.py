@@ -137,10 +137,11 @@ def newest() -> Response:
     wanted = choice(request.args, "state", "all", ("all", *STATES))
     owner = guard.owner() if guard.get_authenticator().required else None
     state = None if wanted == "all" else cast(State, wanted)
-    own = service().newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
-    jobs, missing = nodes.with_other_nodes([record_json(spec, state, brief=True) for spec, state in own], limit)
-    last = jobs[-1] if len(jobs) == limit else None
-    return jsonify(jobs=jobs, next_cursor=last and f"{last['created']}~{last['id']}", missing_nodes=missing)
+    jobs = service().newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
+    last = jobs[-1][0] if len(jobs) == limit else None
+    cursor = f"{last.created}~{last.id}" if last else None
+    page = nodes.Page("jobs", [record_json(spec, state, brief=True) for spec, state in jobs], cursor, limit)
+    return jsonify(nodes.with_other_nodes(page, lambda job: (job["created"], job["id"])))
 
 
 def _cursor(text: str) -> tuple[str, str] | None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from flask import current_app, request
 
 from app.nodes.idempotency import IdempotencyKeys
 from app.nodes.ids import RELAYED_HEADER, OnOtherNode, node_of
-from app.nodes.peers import Peers, merge
+from app.nodes.peers import Peers
 
 PEERS, IDEMPOTENCY = "clipstack.peers", "clipstack.idempotency"
+
+
+class Page(NamedTuple):
+    """A page of at most `limit` items of the list `name`, and the cursor of the next one."""
+
+    name: str
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+    limit: int
 
 
 def require_here(identity: str) -> None:
@@ -27,13 +38,23 @@ def claimed(owner: str, key: str | None) -> AbstractContextManager[None]:
     return keys.claimed(owner, key, is_relayed=_is_relayed())
 
 
-def with_other_nodes(jobs: list[dict[str, Any]], limit: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the newest `limit` of this node's `jobs` and those of the others, and the nodes that did not answer."""
-    peers = _peers()
-    if not peers.addresses or _is_relayed():
-        return jobs, []
-    others = peers.jobs(request.query_string.decode("latin-1"), request.headers)
-    return merge([jobs, *others.pages], limit), others.missing
+def with_other_nodes(own: Page, key: Callable[[dict[str, Any]], tuple[Any, str]]) -> dict[str, Any]:
+    """Return the JSON of a page of all nodes' items, and the names of the nodes that did not answer.
+
+    Args:
+        own: This node's page.
+        key: Returns time and id of an item, by which lists are sorted, the largest first. They are its cursor, too.
+    """
+    peers, items, cursor, missing = _peers(), own.items, own.next_cursor, list[str]()
+    if peers.addresses and not _is_relayed():
+        path = f"{request.path}?{request.query_string.decode('latin-1')}"
+        others = peers.ask(path, request.headers, lambda answer: [(key(item), item) for item in answer[own.name]])
+        missing = others.missing
+        found = sorted([*((key(item), item) for item in items), *others.items], key=itemgetter(0), reverse=True)
+        items = [item for _, item in found[: own.limit]]
+        has_more = len(found) > own.limit or own.next_cursor is not None or others.has_more
+        cursor = "{}~{}".format(*found[len(items) - 1][0]) if has_more and items else None
+    return {own.name: items, "next_cursor": cursor, "missing_nodes": missing}
 
 
 def _peers() -> Peers:

@@ -18,15 +18,17 @@ from app.jobs.webhooks import signing
 from app.jobs.webhooks.events import new_test_message
 from app.jobs.webhooks.hosts import AllowedHosts, RefusedUrl
 from app.jobs.webhooks.outbox import Delivery, Outbox
+from app.nodes.ids import id_pattern
 from app.settings import Settings
+from app.web import nodes
 from app.web.params import choice, whole_number
 
 MAX_LISTED = 500
 MAX_TESTS = 5  # test events of one key that wait at the same time
-MESSAGE = "string(length=36)"  # an id in an address, so that `test` and `secret` are none
+MESSAGE = "string(minlength=36)"  # an id in an address, so that `test` and `secret` are none
 STATES = ("pending", "delivered", "dead")
 ANY = "any"
-_CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})~(msg_[0-9a-f]{32})")
+_CURSOR = re.compile(rf"([0-9]{{1,12}}\.[0-9]{{1,9}})~(msg_{id_pattern(32)})")
 
 blueprint = Blueprint("webhooks", __name__)
 
@@ -68,7 +70,9 @@ def newest() -> Response:
     before = _cursor(request.args.get("cursor", ""))
     events = _outbox().newest(limit, _owner(), None if state == ANY else state, before)
     last = events[-1] if len(events) == limit else None
-    return jsonify(webhooks=[_record(event) for event in events], next_cursor=last and f"{last.occurred!r}~{last.id}")
+    cursor = last and f"{last.occurred!r}~{last.id}"
+    page = nodes.Page("webhooks", [_record(event) for event in events], cursor, limit)
+    return jsonify(nodes.with_other_nodes(page, lambda event: (_seconds(event["created"]), event["id"])))
 
 
 def _cursor(text: str) -> tuple[float, str] | None:
@@ -96,11 +100,12 @@ def retry(identity: str) -> tuple[Response, int]:
 def test() -> tuple[Response, int]:
     """Send a test event to a receiver, once."""
     url, owner, outbox = callback_url(request.args), guard.owner(), _outbox()
+    settings: Settings = current_app.config["CLIPSTACK"]
     if not url:
         raise InvalidParameter("callback_url is missing: name the receiver to try")
     if outbox.pending_tests(owner) >= MAX_TESTS:
         raise TooManyRequests(f"{MAX_TESTS} test events wait already: wait for their attempts", 5)
-    message = new_test_message(owner, url, now())
+    message = new_test_message(owner, url, now(), settings.node)
     outbox.add([message])
     return jsonify(_record(_find(message.id))), 202
 
@@ -139,3 +144,8 @@ def _record(event: Delivery) -> dict[str, Any]:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _seconds(time: str) -> float:
+    """Return the inverse of `_time`, exact because events have whole milliseconds."""
+    return datetime.fromisoformat(time).timestamp()

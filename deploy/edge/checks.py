@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from enum import Enum
 from http.client import HTTPConnection, HTTPException
 
@@ -63,11 +64,10 @@ def condition_of(address: str) -> Condition:
 def _status(address: str, path: str, timeout_s: float) -> int | None:
     """Return the status of a request, None without an answer."""
     host, _, port = address.rpartition(":")
-    connection = HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status
+        with closing(HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)) as connection:
+            connection.request("GET", path)
+            with connection.getresponse() as response:
+                return response.status
     except (OSError, HTTPException):
         return None
-    finally:
-        connection.close()

@@ -10,6 +10,7 @@ from deploy.edge.nodes import Edge
 from deploy.nginx.config import checked, render
 
 SOURCE = Path(__file__).parent / "nginx"
+PLACES = "jobs/|uploads/|feedback/|webhooks/msg_"  # of ids in paths
 NOWHERE = "server 127.0.0.1:9 down;"  # nginx wants one server in an upstream
 
 
@@ -57,10 +58,10 @@ def paths(edge: Edge, conditions: Mapping[str, Condition]) -> str:
     lines = []
     for number, name in enumerate(edge.nodes):
         target = "away" if conditions.get(name) is Condition.AWAY else f"node_{name}"
-        in_path, in_query = rf"/v1/(?:jobs|uploads)/{name}-", rf"/v1/(?:search|feedback) {name}-"
+        in_path, in_query = rf"/v1/(?:{PLACES}){name}-", rf"/v1/(?:search|feedback) {name}-"
         lines.append(f'"~^(?:{name} | {in_path}| {in_query})" {target};')
         if number == 0:
-            lines.append(f'"~^ /v1/(?:jobs|uploads)/(?:[0-9a-f]{{24}}|[0-9a-f]{{32}})[/ ]" {target};')
+            lines.append(f'"~^ /v1/(?:{PLACES})(?:[0-9a-f]{{24}}|[0-9a-f]{{32}})[/ ]" {target};')
     return "\n".join([*lines, ""])
 
 

@@ -20,7 +20,9 @@ def upstreams(settings: Settings) -> str:
 
 def paths(settings: Settings) -> str:
     """Return the entries of the map of paths that belong to other nodes (nginx/conf.d/peers.conf)."""
-    return "".join(f'"~^ /v1/(jobs|uploads)/{name}-" peer_{name};\n' for name in settings.other_nodes)
+    return "".join(
+        f'"~^ /v1/(jobs/|uploads/|feedback/|webhooks/msg_){name}-" peer_{name};\n' for name in settings.other_nodes
+    )
 
 
 def locations(settings: Settings) -> str:

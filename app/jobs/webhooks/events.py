@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from app.jobs.storage.records import FINISHED, JobEvent, JobSpec, JobState
+from app.nodes.ids import node_of, on_node
 
 STARTED, PROGRESS, TEST = "job.started", "job.progress", "webhook.test"
 PROGRESS_STEPS = (75.0, 50.0, 25.0)  # percent, largest first
@@ -68,7 +69,7 @@ def _message(spec: JobSpec, state: JobState, number: int, event: JobEvent) -> Me
     # An id of a job may be used again after its removal, but not with the same time of creation
     identity = "\0".join((spec.id, spec.created, event["type"], f"{event['percent']:g}"))
     return Message(
-        id=_id(hashlib.sha256(identity.encode()).hexdigest()),
+        id=_id(node_of(spec.id), hashlib.sha256(identity.encode()).hexdigest()),
         job=spec.id,
         owner=spec.owner,
         number=number,
@@ -79,15 +80,15 @@ def _message(spec: JobSpec, state: JobState, number: int, event: JobEvent) -> Me
     )
 
 
-def new_test_message(owner: str, url: str, time: str) -> Message:
-    """Return an event that reports nothing: it tries a receiver."""
+def new_test_message(owner: str, url: str, time: str, node: str = "") -> Message:
+    """Return an event of a node that reports nothing: it tries a receiver."""
     occurred = datetime.fromisoformat(time).timestamp()
     body = _body(TEST, time, {"message": "Clipstack reaches this receiver."})
-    return Message(_id(secrets.token_hex(ID_LENGTH)), "", owner, 0, TEST, url, occurred, body)
+    return Message(_id(node, secrets.token_hex(ID_LENGTH)), "", owner, 0, TEST, url, occurred, body)
 
 
-def _id(digest: str) -> str:
-    return f"msg_{digest[:ID_LENGTH]}"
+def _id(node: str, digest: str) -> str:
+    return f"msg_{on_node(node, digest[:ID_LENGTH])}"
 
 
 def _body(kind: str, time: str, data: dict[str, object]) -> str:

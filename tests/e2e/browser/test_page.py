@@ -166,7 +166,7 @@ def test_earlier_jobs_are_listed_opened_and_deleted(page: Page, stack: Stack, pa
     page.get_by_role("button", name=f"Delete: {pan.name}").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator("#history-card")).to_be_hidden()
-    assert httpx.get(f"{stack.url}/v1/jobs").json() == {"jobs": [], "next_cursor": None}
+    assert httpx.get(f"{stack.url}/v1/jobs").json() == {"jobs": [], "next_cursor": None, "missing_nodes": []}
 
 
 def test_refused_file_is_explained_and_next_one_works(page: Page, pan: Path, tmp_path: Path) -> None:

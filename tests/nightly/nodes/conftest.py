@@ -54,7 +54,7 @@ def cluster() -> Iterator[Cluster]:
         # Addresses are given out in order, so they are known before the nodes are
         prefix = network.gateway.removesuffix("1")
         listed = ",".join(f"{name}={prefix}{number + 2}:8080" for number, name in enumerate((*NAMES, "d")))
-        settings = {"nodes": listed, "redis_url": redis, "max_jobs": "1000", "keys": "required"}
+        settings = {"nodes": listed, "redis_url": redis, "max_jobs": "1000", "keys": "required", "feedback": "on"}
         nodes = {name: NodeProcess(name, network, folder, **settings) for name in NAMES}
         for node in nodes.values():
             cleanup.callback(node.down)

@@ -60,6 +60,29 @@ def test_resumable_upload_is_used_through_any_node(cluster: Cluster, http: httpx
         assert wait_for_job(http, job.json()["id"])["state"] == "done"
 
 
+def test_feedback_is_listed_and_removed_through_any_node(cluster: Cluster, http: httpx.Client, film: bytes) -> None:
+    cluster.wait_ready()
+    given = []
+    for node in cluster.nodes.values():
+        with cluster.client(node) as client:
+            job = client.post("/v1/jobs", content=film).json()["id"]
+            assert wait_for_job(client, job)["state"] == "done"
+        entry = http.post("/v1/feedback", params={"job": job, "labels": "pan_left"})
+        assert entry.status_code == 200, entry.text
+        given.append(entry.json()["id"])
+    assert {identity.partition("-")[0] for identity in given} == set(cluster.nodes)
+    for node in cluster.nodes.values():
+        with cluster.client(node) as client:
+            first = client.get("/v1/feedback", params={"limit": 2}).json()
+            rest = client.get("/v1/feedback", params={"cursor": first["next_cursor"]}).json()
+            assert sorted(entry["id"] for entry in first["feedback"] + rest["feedback"]) == sorted(given)
+            assert rest["next_cursor"] is None
+            assert all(len(client.get(f"/v1/feedback/{identity}/source").content) == len(film) for identity in given)
+    for identity in given:
+        assert http.delete(f"/v1/feedback/{identity}").status_code == 200
+    assert http.get("/v1/feedback").json()["feedback"] == []
+
+
 def test_rate_of_a_key_holds_over_all_nodes(cluster: Cluster, film: bytes) -> None:
     cluster.wait_ready()
     nodes = list(cluster.nodes.values())

@@ -1,46 +1,98 @@
-"""Lists of several nodes: merged, with a bound on their time, and honest about nodes that are missing."""
+"""Lists of several nodes: asked within a bounded time, and honest about nodes that are missing."""
 
 from __future__ import annotations
 
+import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from werkzeug.datastructures import Headers
 
-from app.nodes.peers import TIMEOUT_S, Peers, merge
+from app.nodes.ids import RELAYED_HEADER
+from app.nodes.peers import TIMEOUT_S, Item, Peers
 from deploy.stack.ports import free_ports
 
-
-def job(identity: str, second: int) -> dict[str, Any]:
-    return {"id": identity, "created": f"2026-05-04T10:00:{second:02}.000Z"}
+PAGE = {"jobs": [{"id": "b-1", "created": "2026"}], "next_cursor": None}
 
 
-def test_newest_of_all_pages_come_first() -> None:
-    pages = [[job("a-1", 9), job("a-2", 3)], [], [job("b-1", 5), job("b-2", 5)]]
-    assert [entry["id"] for entry in merge(pages, 3)] == ["a-1", "b-2", "b-1"]
+@contextmanager
+def answering(body: bytes, asked: list[Any], pause_s: float = 0.0) -> Iterator[str]:
+    """An HTTP server that sends `body` in two parts, `pause_s` apart; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, dict(self.headers)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:5])
+            ended.wait(pause_s)
+            self.wfile.write(body[5:])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    ended = threading.Event()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()
 
 
-def test_pages_go_on_where_the_one_before_ended() -> None:
-    jobs = [[job(f"{node}-{number}", number) for number in range(20, 0, -1)] for node in "abc"]
-    seen: list[str] = []
-    before = ("~", "~")
-    while True:
-        pages = [[entry for entry in own if (entry["created"], entry["id"]) < before][:7] for own in jobs]
-        page = merge(pages, 7)
-        if not page:
-            break
-        seen += [entry["id"] for entry in page]
-        before = (page[-1]["created"], page[-1]["id"])
-    assert len(seen) == len(set(seen)) == 60
+def items(answer: dict[str, Any]) -> list[Item]:
+    return [((job["created"], job["id"]), job) for job in answer["jobs"]]
 
 
-def test_node_that_does_not_answer_is_named_and_then_left_alone() -> None:
-    (port,) = free_ports(1)
-    peers = Peers("a", {"b": f"127.0.0.1:{port}"})
+@contextmanager
+def peers(address: str) -> Iterator[Peers]:
+    result = Peers("a", {"b": address})
     try:
-        began = time.monotonic()
-        assert peers.jobs("limit=5", Headers()).missing == ["b"]
-        assert time.monotonic() - began < TIMEOUT_S + 1
-        assert peers.jobs("limit=5", Headers()).missing == ["b"]
+        yield result
     finally:
-        peers.close()
+        result.close()
+
+
+def test_node_is_asked_with_the_client_s_key_and_no_further() -> None:
+    asked: list[Any] = []
+    headers = Headers({"Authorization": "Bearer x", "User-Agent": "y"})
+    with answering(json.dumps(PAGE).encode(), asked) as address, peers(address) as others:
+        answers = others.ask("/v1/jobs?limit=5", headers, items)
+    assert (answers.items, answers.has_more, answers.missing) == (items(PAGE), False, [])
+    ((path, sent),) = asked
+    assert (path, sent["Authorization"], sent[RELAYED_HEADER]) == ("/v1/jobs?limit=5", "Bearer x", "a")
+    assert "y" not in sent.values()
+
+
+@pytest.mark.parametrize("body", [b"", b"no JSON", b"[]", b'{"jobs": 3}', b'{"jobs": [{}], "next_cursor": null}'])
+def test_node_that_answers_something_else_is_missing(body: bytes) -> None:
+    with answering(body, []) as address, peers(address) as others:
+        answers = others.ask("/v1/jobs", Headers(), items)
+    assert (answers.items, answers.missing) == ([], ["b"])
+
+
+def test_node_that_answers_too_slowly_is_missing_and_then_left_alone() -> None:
+    asked: list[Any] = []
+    with answering(json.dumps(PAGE).encode(), asked, pause_s=30) as address, peers(address) as others:
+        began = time.monotonic()
+        assert others.ask("/v1/jobs", Headers(), items).missing == ["b"]
+        assert time.monotonic() - began < TIMEOUT_S + 1
+        assert others.ask("/v1/jobs", Headers(), items).missing == ["b"]
+        assert len(asked) == 1
+
+
+def test_node_that_does_not_listen_is_missing_at_once() -> None:
+    (port,) = free_ports(1)
+    with peers(f"127.0.0.1:{port}") as others:
+        began = time.monotonic()
+        assert others.ask("/v1/jobs", Headers(), items).missing == ["b"]
+        assert time.monotonic() - began < 1

@@ -90,4 +90,4 @@ def test_events_are_listed_in_pages(app: Flask, alice: FlaskClient) -> None:
         cursor = page["next_cursor"]
     assert urls[0] == f"{URL}last" and len(urls) == len(set(urls)) == 6
     assert alice.get("/v1/webhooks?cursor=x").json["error"]["code"] == "invalid_parameter"
-    assert alice.get("/v1/webhooks?state=dead").json == {"webhooks": [], "next_cursor": None}
+    assert alice.get("/v1/webhooks?state=dead").json == {"webhooks": [], "next_cursor": None, "missing_nodes": []}

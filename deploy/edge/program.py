@@ -108,9 +108,22 @@ class EdgeProgram:
         elif test.returncode:
             raise EdgeError(f"nginx refuses its configuration: {test.stderr.strip()}")
         elif self._nginx is None:
-            self._nginx = subprocess.Popen([*command, "-g", "daemon off;"])
+            self._nginx = self._start([*command, "-g", "daemon off;"])
         else:
             self._reload(self._nginx)
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """Start nginx and wait until it listens: it then writes its pid, and takes signals."""
+        pid_file = self._folder / "nginx.pid"
+        pid_file.unlink(missing_ok=True)
+        nginx = subprocess.Popen(command)
+        deadline = time.monotonic() + RELOAD_S
+        while not pid_file.exists() and nginx.poll() is None:
+            if time.monotonic() > deadline:
+                nginx.kill()
+                raise EdgeError(f"nginx does not start within {RELOAD_S:g} s")
+            time.sleep(POLL_S)
+        return nginx
 
     def _reload(self, nginx: subprocess.Popen[bytes]) -> None:
         """Have nginx read its configuration again, and wait until its old workers take no more requests."""

@@ -8,7 +8,7 @@ const [FEW_FAILURES, MANY_FAILURES] = [0.01, 0.05];
 const [DISK_LOW, DISK_FULL] = [0.1, 0.03];
 const STUCK_S = 1800;
 const WATCHDOG_S = 30;
-const MANY_RESTARTS = 3; // within 5 minutes; deploy/watchdog/restarts.py
+const MANY_RESTARTS = 3; // within 5 minutes; deploy/stack/restarts.py
 
 const PLACES = { data: "Disk of jobs", uploads: "Disk of uploads", shared_memory: "Shared memory" };
 const ORDER = ["bad", "warn", "good"];

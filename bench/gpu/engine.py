@@ -45,7 +45,7 @@ def check(subject: BenchModel, folder: Path, device: str, reduced: str = "bf16")
 
 def _autocast(subject: BenchModel, device: str, dtype: torch.dtype) -> NDArray[np.float32]:
     """Return the network's scores under torch's own autocast."""
-    from triton_repo.zoo.export.spec import ServedNetwork
+    from triton_repo.zoo.spec import ServedNetwork
 
     network = ServedNetwork(subject.served).eval().to(device)
     with torch.no_grad(), torch.autocast(device.partition(":")[0], dtype):

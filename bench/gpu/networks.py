@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from triton_repo.zoo.architectures.x3d import VARIANTS, ResBlock, x3d
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text
 
 Clips = NDArray[np.uint8]
 RESNET = "resnet50"

@@ -10,10 +10,11 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+from bench import turns
 from bench.fixtures import networks, servers, videos
 from bench.fixtures.service import ServerError, Service
 from bench.fixtures.videos import Film
-from bench.load import ab, turns
+from bench.load import ab
 from bench.profile import Profile
 from bench.stats import spread
 from bench.suites import stage_costs

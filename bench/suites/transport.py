@@ -21,7 +21,7 @@ from app.shm.pool import SlotPool
 from bench.fixtures import networks, servers
 from bench.profile import Profile
 from bench.stats import ratio, spread
-from triton_repo.zoo.export.spec import ClipSpec, Description
+from triton_repo.zoo.spec import ClipSpec, Description
 
 # Frames of 224 x 224 for each size in MB (10^6); 16 are one clip of X3D-M, 2.4 MB
 SIZES = {"2.4": 16, "24": 160, "96": 638}

@@ -27,11 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import CHECKOUT
-from bench import processes
+from bench import processes, turns
 from bench.environment import describe_machine
 from bench.fixtures import networks, videos
 from bench.fixtures.service import Service
-from bench.load import turns
 from bench.profile import QUICK
 from bench.stats import reasons
 from deploy.stack.ports import free_ports

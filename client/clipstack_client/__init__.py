@@ -16,9 +16,9 @@ from .errors import (
     TimedOut,
 )
 from .feedback import Feedback
+from .http.upload import Progress
 from .jobs import Job, JobProgress, Segment, Timeline, Window
 from .models import Clip, Health, Match, Media, Model, Prediction, Result, SearchResult, Sent
-from .sending.upload import Progress
 from .webhooks import Webhook
 
 __version__ = "0.1.0"

@@ -13,12 +13,12 @@ from .http.address import authorized
 from .http.requester import label_list, without_none
 from .http.response import Response, error_from
 from .http.transport import Request, Transport
+from .http.upload import Source, Upload, Watcher
 from .models import Health, Model, Result, SearchResult
 from .parsing import parse_model, parse_result, parse_search
 from .reduction.uploader import Rate, Reduction, Uploader, UploadRequest
 from .sending.picture_form import parse_results, picture_forms
 from .sending.resumable import THRESHOLD_BYTES
-from .sending.upload import Source, Upload, Watcher
 from .webhooks import AsyncWebhooks
 
 DEFAULT_URL = "http://127.0.0.1:8080"

@@ -10,7 +10,7 @@ from .feedback import Feedback, parse_feedback
 from .http.requester import Requester, label_list, without_none
 from .http.response import error_from
 from .http.transport import Request, Transport
-from .sending.upload import Source, open_upload
+from .http.upload import Source, open_upload
 
 PAGE = 500
 

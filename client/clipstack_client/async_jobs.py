@@ -17,11 +17,11 @@ from .follow import JobWatcher, follow, wait_for_job
 from .http.requester import Requester, label_list, without_none
 from .http.response import Response
 from .http.transport import Request, Transport
+from .http.upload import Source, Upload, Watcher, file_name
 from .jobs import Job
 from .parsing import parse_job
 from .reduction.uploader import Reduction, Uploader, UploadRequest
 from .sending.resumable import NotOffered, ResumableSender
-from .sending.upload import Source, Upload, Watcher, file_name
 
 CANCEL_POLL_S = 0.1
 MAX_PAGE = 500  # jobs in one answer of the service

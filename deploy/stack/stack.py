@@ -16,9 +16,8 @@ from app.settings import CHECKOUT, Settings
 from app.settings import recorded as recorded_settings
 from deploy.gpu import placement
 from deploy.nginx import tls
-from deploy.stack import paths, ports, preflight, processes, run_dir, users
+from deploy.stack import paths, ports, preflight, processes, restarts, run_dir, users
 from deploy.stack.supervisor import SupervisorClient
-from deploy.watchdog import restarts
 
 READY_TIMEOUT_S = 120.0  # a start takes 3 s, and up to 40 s on a busy machine
 GPU_READY_TIMEOUT_S = 600.0  # on a GPU each model measures its layouts at its first start, one after the other

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.files import write_file
+from deploy.stack.restarts import GAUGE, MANY, describe
 from deploy.watchdog.prober import Canary
-from deploy.watchdog.restarts import GAUGE, MANY, describe
 
 HELP = {
     "clipstack_canaries_total": "Canaries by model and outcome.",

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.gpu import placement
+from deploy.stack.restarts import RestartHistory
 from deploy.stack.supervisor import Program, SupervisorClient
 from deploy.watchdog import backend_processes
 from deploy.watchdog.health import Backoff, HealthTracker, Observation
 from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import ModelProber, Report, TritonUnreachable
-from deploy.watchdog.restarts import RestartHistory
 
 PAUSE_S, SHORT_PAUSE_S = 2.0, 0.5  # between checks, normally and with a suspicion to confirm
 UNREACHABLE_S = 60.0  # a server that was paused for half a minute resumes without harm

@@ -27,8 +27,8 @@ from triton_repo.backends.clip.clip_engines.precision import PrecisionRecord
 from triton_repo.zoo.architectures.trained import replace_last_layer
 from triton_repo.zoo.export.openvino import example_clips
 from triton_repo.zoo.export.precision import has_bf16
-from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
 from triton_repo.zoo.repository import engine_config
+from triton_repo.zoo.spec import NetworkSpec, ServedNetwork
 
 SERVED = {"video": served_video(), "picture": served_picture()}
 CLOSE = Agreement(clips=32, ties=0, largest=0.01, mean=0.001, same=1.0, top_1=1.0)

@@ -17,9 +17,9 @@ from triton_repo.zoo.benchmark.engines import workshop
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export.openvino import write_model
 from triton_repo.zoo.export.reference import origin
-from triton_repo.zoo.repository import quantize as quantization
-from triton_repo.zoo.repository.add import Target
-from triton_repo.zoo.repository.quantize import QuantizationData
+from triton_repo.zoo.operations import quantize as quantization
+from triton_repo.zoo.operations.add import Target
+from triton_repo.zoo.operations.quantize import QuantizationData
 from triton_repo.zoo.repository.server import TritonServer
 from triton_repo.zoo.repository.store import installed
 

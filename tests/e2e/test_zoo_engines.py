@@ -23,8 +23,8 @@ from triton_repo.zoo.benchmark import engines
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export.reference import origin
-from triton_repo.zoo.repository import apply
-from triton_repo.zoo.repository.names import X3D
+from triton_repo.zoo.names import X3D
+from triton_repo.zoo.operations import apply
 from triton_repo.zoo.repository.store import installed
 
 SIZE, FRAMES = 64, 4  # small for speed: tests/support/parity.py compares the published sizes

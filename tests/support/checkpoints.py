@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from tests.support.networks import centred_logits, spread_out
 from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.architectures.catalog import published
-from triton_repo.zoo.export.spec import ClipSpec
-from triton_repo.zoo.repository.names import X3D
+from triton_repo.zoo.names import X3D
+from triton_repo.zoo.spec import ClipSpec
 
 
 def state(architecture: str, classes: int, example: tuple[int, ...]) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from tests.support.checkpoints import published_file
 from triton_repo.zoo.architectures.catalog import Published, published
 from triton_repo.zoo.architectures.x3d import X3D, ResBlock
-from triton_repo.zoo.export.spec import ClipSpec
+from triton_repo.zoo.spec import ClipSpec
 from triton_repo.zoo.training.camera_motion.paths import random_path
 from triton_repo.zoo.training.camera_motion.render import View
 from triton_repo.zoo.training.camera_motion.scenes import Image, sharp_texture

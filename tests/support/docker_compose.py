@@ -18,9 +18,9 @@ import pytest
 
 from deploy.stack.ports import free_ports
 from tests.support.movements import film_movement
+from triton_repo.zoo.architectures.builtin import OBJECTS
 from triton_repo.zoo.architectures.downloads import CACHE
 from triton_repo.zoo.architectures.weight_packages import fetch_package
-from triton_repo.zoo.repository.builtin import OBJECTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ENGINE = CHECKOUT.parent / "shared" / "tools" / "docker-engine"  # starts one if there is none

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from triton_repo.backends.clip import clip_engines
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec, ServedNetwork
 
 LAYERS = torch.nn.Conv2d(3, 6, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 4)
 

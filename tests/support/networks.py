@@ -10,8 +10,8 @@ from torch import nn
 from triton_repo.zoo.architectures.resnet import resnet
 from triton_repo.zoo.architectures.x3d import x3d
 from triton_repo.zoo.export.openvino import write_model
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
 from triton_repo.zoo.repository import engine_config
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec
 
 torch.set_num_threads(1)  # on networks this small, threads wait for each other longer than they work
 SPREAD = 2.0  # standard deviation of the logits

@@ -31,9 +31,9 @@ from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main as clipstack_models
 from triton_repo.zoo.cli.tables import clip_summary
 from triton_repo.zoo.export.reference import origin
-from triton_repo.zoo.export.spec import ClipSpec
-from triton_repo.zoo.repository.names import BUILT_IN, RESNETS, X3D
+from triton_repo.zoo.names import BUILT_IN, RESNETS, X3D
 from triton_repo.zoo.repository.store import InstalledModel, installed
+from triton_repo.zoo.spec import ClipSpec
 from triton_repo.zoo.training.camera_motion.paths import random_path
 from triton_repo.zoo.training.camera_motion.render import random_view
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, photograph

@@ -34,9 +34,9 @@ from triton_repo.zoo.benchmark.accuracy import row
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.tables import clip_summary
 from triton_repo.zoo.export.reference import Clips, Network, Scores, origin
-from triton_repo.zoo.export.spec import ClipSpec
-from triton_repo.zoo.repository.names import RESNETS, X3D
+from triton_repo.zoo.names import RESNETS, X3D
 from triton_repo.zoo.repository.store import InstalledModel, installed
+from triton_repo.zoo.spec import ClipSpec
 
 BF16 = Variant("torch", "bf16")
 COLUMNS = (

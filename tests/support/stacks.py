@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from deploy.stack.ports import free_ports
 from deploy.stack.stack import Stack
-from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.names import BUILT_IN
 
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]

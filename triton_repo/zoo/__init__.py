@@ -7,6 +7,8 @@ import sys
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+SIDE_BY_SIDE = 2  # versions of a model served at once; each has its own copy of the weights in memory
+
 
 class ModelError(Exception):
     """A model cannot be added, found or served; the message is one paragraph with the problem and its fix."""

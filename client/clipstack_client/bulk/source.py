@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from ..errors import ClipstackError
+from ..http.upload import Source
 from ..sending.media_files import SUFFIXES, walk_folder
 from ..sending.remote import is_url, open_remote
-from ..sending.upload import Source
 from .stores import bucket, bucket_errors, is_bucket
 
 # Objects up to this size are read into memory by one request, larger ones in blocks

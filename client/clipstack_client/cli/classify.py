@@ -6,8 +6,8 @@ import sys
 
 import click
 
+from ..http.upload import Source
 from ..models import Result
-from ..sending.upload import Source
 from .inputs import STANDARD_INPUT, File, expand
 from .options.commands import ShrinkCommand
 from .options.connection import connect

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..async_client import AsyncClient
 from ..errors import ClipstackError
-from ..sending.upload import Source
+from ..http.upload import Source
 from .inputs import STANDARD_INPUT, File
 from .jobs import run_with_client
 from .options.connection import ServiceOptions, service_options

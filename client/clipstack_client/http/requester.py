@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ServiceFailed, ServiceUnavailable, ServiceUnreachable
-from ..sending.upload import Upload
 from .response import Response, error_from
 from .retry import RetryPolicy
 from .transport import Request, Transport
+from .upload import Upload
 
 
 class Requester:

@@ -17,10 +17,10 @@ import httpx
 
 from ..errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
 from ..loop_thread import run_in_thread
-from ..sending.upload import Upload
 from .address import is_loopback, parse_url, ssl_context
 from .response import Response, retry_after_s
 from .sse import Event, EventReader
+from .upload import Upload
 
 CONNECT_TIMEOUT_S = 5.0
 # Labels of a thousand classes with thumbnails stay below 1 MB

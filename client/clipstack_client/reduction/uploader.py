@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from ..errors import ReductionUnavailable
 from ..http.response import Response
+from ..http.upload import Progress, Source, Upload, Watcher, file_name, open_upload
 from ..loop_thread import run_in_thread
 from ..models import Model, Sent
 from ..sending.remote import download, is_url, open_remote, temporary_folder
-from ..sending.upload import Progress, Source, Upload, Watcher, file_name, open_upload
 from .strategy import choose
 
 if TYPE_CHECKING:

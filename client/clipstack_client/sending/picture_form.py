@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..errors import ClipstackError, RequestRefused, ServiceFailed, ServiceUnavailable
 from ..http.response import UNAVAILABLE_STATUSES
+from ..http.upload import MAX_NAME_BYTES, Source, Upload, file_name
 from ..models import Result
 from ..parsing import parse_result
-from .upload import MAX_NAME_BYTES, Source, Upload, file_name
 
 MAX_PICTURES = 64
 # Pictures of one form are held in memory; a larger picture has a form of its own

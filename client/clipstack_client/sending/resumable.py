@@ -20,8 +20,8 @@ from pathlib import Path
 from ..errors import ClipstackError, RequestRefused, ServiceFailed, ServiceUnavailable, ServiceUnreachable
 from ..http.response import Response, error_from
 from ..http.transport import Request, Transport
+from ..http.upload import Progress, Source, Upload
 from ..loop_thread import run_in_thread
-from .upload import Progress, Source, Upload
 
 THRESHOLD_BYTES = 32 << 20
 # A broken connection loses at most this much

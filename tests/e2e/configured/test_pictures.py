@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from tests.support.films import texture, write_video
 from tests.support.networks import served_picture
-from triton_repo.zoo.export.spec import ServedNetwork
+from triton_repo.zoo.spec import ServedNetwork
 
 import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
 from torchvision.transforms import v2  # isort: skip

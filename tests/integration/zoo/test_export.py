@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from tests.support.networks import served_picture, served_video, spread_out
+from triton_repo.zoo.architectures import builtin
 from triton_repo.zoo.architectures.camera_motion import CameraMotion
 from triton_repo.zoo.architectures.resnet import published, resnet
 from triton_repo.zoo.export import openvino as export
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text
-from triton_repo.zoo.repository import builtin, engine_config
+from triton_repo.zoo.repository import engine_config
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text
 
 
 class Branching(torch.nn.Linear):

@@ -16,14 +16,13 @@ from PIL import Image
 
 from app.media.frames import centre_crop, scaled_size
 from triton_repo.zoo import ModelError
-from triton_repo.zoo.architectures import weight_packages
+from triton_repo.zoo.architectures import builtin, weight_packages
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.efficientnet_lite import VARIANTS, EfficientNetLite
 from triton_repo.zoo.architectures.weight_packages import WeightPackage, fetch_package
 from triton_repo.zoo.cli.main import main
-from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork, config_text
-from triton_repo.zoo.repository import builtin
 from triton_repo.zoo.repository.store import installed
+from triton_repo.zoo.spec import NetworkSpec, ServedNetwork, config_text
 from triton_repo.zoo.training.camera_motion.scenes import bundled
 
 EXPORTED = Path(__file__).parents[3] / "triton_repo" / "models" / "objects"

@@ -10,7 +10,7 @@ import pytest
 from tests.support.docker_compose import CHECKOUT, UP_S, Compose, command
 from tests.support.photographs import photograph_file
 from tests.support.stacks import until
-from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.names import BUILT_IN
 
 RECOVERY_S = 90.0
 VOLUME = "/var/lib/clipstack/models"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.stack.ports import free_ports
 from tests.nightly.docs.snippets import ADDRESS, CHECKOUT, PORT
-from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.names import BUILT_IN
 
 PYTHON = Path("/usr/bin/python3.11")
 SCRIPTS = ("clipstack", "clipstack-keys", "clipstack-models", "supervisorctl")

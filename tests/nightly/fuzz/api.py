@@ -28,7 +28,7 @@ from tests.nightly.fuzz.stack_watch import holding, lost
 from tests.support.films import panning, write_video
 from tests.support.job_requests import wait_for_job
 from tests.support.stacks import CHECKOUT, running_stack, until
-from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.names import BUILT_IN
 
 RESULT = CHECKOUT / "bench" / "results" / "fuzz_api.json"
 EXAMPLES = 50  # of every address, beside those that go through its parameters one by one

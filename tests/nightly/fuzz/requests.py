@@ -14,7 +14,7 @@ import httpx
 
 from tests.nightly.fuzz.mutants import Mutant
 from tests.nightly.fuzz.response_checks import Reply
-from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.names import BUILT_IN
 
 JOBS_SHARE, JSON_SHARE, FORM_SHARE = 0.04, 0.05, 0.3
 BUSY_TRIES = 40

@@ -10,7 +10,7 @@ import pytest
 from deploy.stack.stack import Stack
 from tests.nightly.fuzz.response_checks import Reply, ResponseChecker
 from tests.support.job_requests import wait_for_job
-from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.names import BUILT_IN
 
 FINDINGS = sorted((Path(__file__).parent / "findings").iterdir())
 PATIENCE_S = 30.0

@@ -186,7 +186,7 @@ def test_model_that_triton_refuses_is_not_installed(
     assert add("good", 3).exit_code == 0
     folder = stack.model_dir / "good"
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    from triton_repo.zoo.repository import add as adding
+    from triton_repo.zoo.operations import add as adding
 
     # A description that no engine can follow, as a hand-made file could be
     original = adding.config_text

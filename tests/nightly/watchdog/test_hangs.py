@@ -12,9 +12,9 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from deploy.stack.restarts import MANY
 from deploy.stack.stack import Stack
 from deploy.watchdog import backend_processes
-from deploy.watchdog.restarts import MANY
 from deploy.watchdog.watchdog import STUCK_S
 from tests.support import scripted_model
 from tests.support.stack_state import pid_of, watchdog_numbers

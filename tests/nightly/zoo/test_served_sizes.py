@@ -9,7 +9,7 @@ import pytest
 from tritonclient import grpc
 
 from tests.e2e.test_zoo_engines import SMALL, compare_with_source, served
-from triton_repo.zoo.repository.names import RESNETS, X3D
+from triton_repo.zoo.names import RESNETS, X3D
 
 LARGE = [name for name in X3D + RESNETS if name not in SMALL]
 

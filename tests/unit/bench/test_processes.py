@@ -7,8 +7,8 @@ import pytest
 
 from bench.fixtures.service import Service
 from bench.load.ab import LoadResult
-from bench.load.turns import Turns
 from bench.processes import cpu_of_session, cpu_seconds_by_part, part_of
+from bench.turns import Turns
 
 
 @pytest.mark.parametrize(

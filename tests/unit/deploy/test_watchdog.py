@@ -6,10 +6,10 @@ from pathlib import Path
 
 from app.inference.repository_index import unready
 from deploy.stack import paths
+from deploy.stack.restarts import MANY, WINDOW_S, RestartHistory, warnings
 from deploy.watchdog.health import LOST_S, Backoff, HealthTracker, Observation, Outcome
 from deploy.watchdog.metrics import WatchdogMetrics
 from deploy.watchdog.prober import Canary, unloaded
-from deploy.watchdog.restarts import MANY, WINDOW_S, RestartHistory, warnings
 from deploy.watchdog.watchdog import LOAD_LIMIT_S, STUCK_S, Load
 
 GOOD = "camera_motion@1"

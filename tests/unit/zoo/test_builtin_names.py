@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.names import BUILT_IN
 
 CHECKOUT = Path(__file__).parents[3]
 

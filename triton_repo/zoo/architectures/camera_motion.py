@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from triton_repo.zoo.architectures.x3d import X3D, DepthwiseConv
-from triton_repo.zoo.training.camera_motion.paths import LABELS
+from triton_repo.zoo.names import CAMERA_MOVEMENTS
 
 FRAMES, STRIDE, FPS, SIZE = 8, 4, 30.0, 56
 NOISE = 0.02  # about one grey level of 255 after normalisation; limits the amplification of flat or still clips
 
 
 class CameraMotion(X3D):
-    """X3D that returns logits (B, 10), in the order of LABELS, for a normalised clip (B, 3, T, H, W).
+    """X3D that returns logits (B, 10), in the order of CAMERA_MOVEMENTS, for a normalised clip (B, 3, T, H, W).
 
     The direction of the motion is the sign of the slope in space times the slope in time. Three planes therefore
     replace the colours: brightness, its change since the previous frame, and that change relative to the contrast,
@@ -20,7 +20,7 @@ class CameraMotion(X3D):
     """
 
     def __init__(self, dropout: float = 0.2, depthwise: DepthwiseConv = nn.Conv3d) -> None:
-        super().__init__(len(LABELS), dropout=dropout, depthwise=depthwise)
+        super().__init__(len(CAMERA_MOVEMENTS), dropout=dropout, depthwise=depthwise)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, 10) for a normalised clip (B, 3, T, H, W)."""

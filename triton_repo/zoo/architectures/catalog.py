@@ -22,8 +22,8 @@ from triton_repo.zoo.architectures import efficientnet_lite as lite
 from triton_repo.zoo.architectures.kinetics import kinetics_x3d
 from triton_repo.zoo.architectures.weight_packages import PACKAGES
 from triton_repo.zoo.architectures.x3d import x3d
-from triton_repo.zoo.export.spec import ClipSpec, Summary
-from triton_repo.zoo.repository.names import LITE, PUBLISHED, VIDEO, X3D
+from triton_repo.zoo.names import LITE, PUBLISHED, VIDEO, X3D
+from triton_repo.zoo.spec import ClipSpec, Summary
 
 # Source: pytorchvideo.models.hub.x3d
 X3D_ADDRESS = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{file}"

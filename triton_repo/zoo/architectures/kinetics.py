@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from triton_repo.zoo.architectures.x3d import VARIANTS, load_checkpoint, x3d
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec
 
 # Source: PyTorchVideo's model zoo; strides count frames of a 30 fps video.
 FPS = 30

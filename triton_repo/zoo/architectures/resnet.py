@@ -7,7 +7,7 @@ import torch
 import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
 from torchvision import models
 
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec
 
 RESNETS = ("resnet18", "resnet50", "resnet101")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.x3d import X3D
-from triton_repo.zoo.repository.names import PUBLISHED
+from triton_repo.zoo.names import PUBLISHED
 
 FRAMES_SUFFIX = "_frames"
 LEAST_VARIANCE = 1e-6  # of a feature over the frames; the slope of a square root is infinite at 0

@@ -12,8 +12,8 @@ from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.downloads import CACHE
 from triton_repo.zoo.cli import tables
 from triton_repo.zoo.cli.console import COUNT, FILE, FOLDER, ColoursType, command_settings, console, models_option
+from triton_repo.zoo.names import LITE, PUBLISHED, SHORT, checked
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.names import LITE, PUBLISHED, SHORT, checked
 from triton_repo.zoo.repository.server import TritonServer, running
 
 # Torch, torchvision and OpenVINO take seconds to import, so the command imports them.
@@ -142,9 +142,9 @@ def add(
                 f"there is no published model {name!r}; published are {', '.join(PUBLISHED)}. "
                 "For your own model, give --arch and --weights, or --onnx."
             )
-        from triton_repo.zoo.export.spec import Scoring
-        from triton_repo.zoo.repository.add import ClipOverrides, OnnxInput, Target, add_network, add_onnx
+        from triton_repo.zoo.operations.add import ClipOverrides, OnnxInput, Target, add_network, add_onnx
         from triton_repo.zoo.repository.sources import read_thresholds
+        from triton_repo.zoo.spec import Scoring
 
         scoring = Scoring(
             "sigmoid" if scores == "sigmoid" else "softmax",

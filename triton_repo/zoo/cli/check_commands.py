@@ -128,7 +128,7 @@ def bench(
         from triton_repo.zoo.benchmark import engines as variants
         from triton_repo.zoo.benchmark import run as bench_run
         from triton_repo.zoo.cli import verdict_tables
-        from triton_repo.zoo.repository import apply as engine_choice
+        from triton_repo.zoo.operations import apply as engine_choice
 
         err = console(stderr=True)
         with variants.workshop(model) as version, err.status("...") as status:

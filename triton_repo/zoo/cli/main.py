@@ -15,9 +15,9 @@ from triton_repo.zoo.cli.check_commands import bench, verify
 from triton_repo.zoo.cli.console import command_settings, console, models_option, print_error
 from triton_repo.zoo.cli.quantize_command import quantize
 from triton_repo.zoo.cli.train_commands import evaluate, train
-from triton_repo.zoo.repository import remove as removal
+from triton_repo.zoo.names import BUILT_IN, PUBLISHED, SHORT
+from triton_repo.zoo.operations import remove as removal
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.names import BUILT_IN, PUBLISHED, SHORT
 from triton_repo.zoo.repository.server import running
 
 

@@ -32,8 +32,8 @@ def quantize(name: str, data: Path, force: bool, seconds: float, models: Path | 
         folder = models or settings.model_dir
         model = store.installed(folder, name)
         from triton_repo.zoo.benchmark.engines import workshop
-        from triton_repo.zoo.repository import quantize as quantization
-        from triton_repo.zoo.repository.add import Target
+        from triton_repo.zoo.operations import quantize as quantization
+        from triton_repo.zoo.operations.add import Target
 
         def report_skipped(file: Path, error: Exception) -> None:
             print_error(ModelError(f"skipped {file}: {error}"))

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triton_repo.zoo.repository.names import PUBLISHED
+from triton_repo.zoo.names import PUBLISHED
 from triton_repo.zoo.repository.store import InstalledModel
 
 if TYPE_CHECKING:

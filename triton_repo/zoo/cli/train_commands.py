@@ -77,7 +77,7 @@ def train(name: str, folder: Path | None, models: Path | None, **options: Any) -
 
 
 def _train(name: str, examples: Sequence[Example], models: Path, settings: Settings, options: dict[str, Any]) -> None:
-    from triton_repo.zoo.repository.add import ClipOverrides, Target
+    from triton_repo.zoo.operations.add import ClipOverrides, Target
     from triton_repo.zoo.transfer import backbones, features, install
     from triton_repo.zoo.transfer import train as training
     from triton_repo.zoo.transfer.corrections import training_sides, without_lone_labels

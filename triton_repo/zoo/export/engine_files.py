@@ -18,7 +18,7 @@ from torch.export import Dim, ExportedProgram
 from triton_repo.backends.clip.clip_engines import EngineError, engine_class
 from triton_repo.zoo import ModelError
 from triton_repo.zoo.export.reference import OnnxFile
-from triton_repo.zoo.export.spec import MAX_BATCH, NetworkSpec, ServedNetwork
+from triton_repo.zoo.spec import MAX_BATCH, NetworkSpec, ServedNetwork
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 MadeOf = NetworkSpec | OnnxFile

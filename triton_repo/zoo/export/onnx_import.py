@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from triton_repo.zoo import ModelError
-from triton_repo.zoo.export.spec import Scoring
 from triton_repo.zoo.repository.sources import Source
+from triton_repo.zoo.spec import Scoring
 
 LAYOUTS = ("NCTHW", "NTCHW", "NTHWC", "NCHW", "NHWC")
 

@@ -29,12 +29,12 @@ import openvino  # noqa: E402
 
 from triton_repo.backends.clip.clip_engines import EngineError  # noqa: E402
 from triton_repo.zoo import ModelError  # noqa: E402
+from triton_repo.zoo.architectures.builtin import DEFAULTS  # noqa: E402
 from triton_repo.zoo.architectures.kinetics import kinetics_x3d  # noqa: E402
 from triton_repo.zoo.architectures.x3d import VARIANTS  # noqa: E402
 from triton_repo.zoo.export import engine_files, precision  # noqa: E402
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text  # noqa: E402
 from triton_repo.zoo.repository import engine_config  # noqa: E402
-from triton_repo.zoo.repository.builtin import DEFAULTS  # noqa: E402
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text  # noqa: E402
 
 MODELS = Path(__file__).parents[2] / "models"
 # Largest difference of a probability between the exported model and torch, both in float32. The order of additions

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from triton_repo.zoo import ModelError, onnx_data
+from triton_repo.zoo.architectures.builtin import DEFAULTS
 from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo.export.onnx_import import OnnxNetwork
-from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
-from triton_repo.zoo.repository.builtin import DEFAULTS
 from triton_repo.zoo.repository.sources import ONNX, Source, read_source
 from triton_repo.zoo.repository.store import InstalledModel
+from triton_repo.zoo.spec import NetworkSpec, ServedNetwork
 
 Clips = NDArray[np.uint8]
 Scores = NDArray[np.float32]

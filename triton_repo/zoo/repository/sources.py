@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from triton_repo.zoo import ModelError
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, Scoring
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec, Scoring
 
 FILE = "source.json"
 ONNX = "onnx"

@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from triton_repo.zoo import ModelError
-from triton_repo.zoo.repository.names import checked
+from triton_repo.zoo import SIDE_BY_SIDE, ModelError
+from triton_repo.zoo.names import checked
 
 MAKING = ".making-"
 NEEDED = {"kind", "frames", "stride", "fps", "resize", "crop"}  # parameters that the app reads
 TEXTS = ("labels.txt", "config.pbtxt")
 REMOVED = ".removed.json"
-SIDE_BY_SIDE = 2  # versions of a model served at once; each has its own copy of the weights in memory
 _TEXT = re.compile(r'^.*key: "description".*\n', re.M)  # says nothing about how a version is served
 _POLICY = re.compile(r"^version_policy: .*$", re.M)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from app.media.formats import Kind
 from triton_repo.zoo import ModelError
+from triton_repo.zoo.architectures.builtin import DEFAULTS
 from triton_repo.zoo.architectures.trained import (
     FRAMES_SUFFIX,
     frame_statistics,
@@ -22,12 +23,11 @@ from triton_repo.zoo.architectures.trained import (
     replace_last_layer,
 )
 from triton_repo.zoo.export.openvino import convert_module
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, ServedNetwork
+from triton_repo.zoo.names import LITE, RESNETS, X3D
+from triton_repo.zoo.operations.add import ClipOverrides
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.add import ClipOverrides
-from triton_repo.zoo.repository.builtin import DEFAULTS
-from triton_repo.zoo.repository.names import LITE, RESNETS, X3D
 from triton_repo.zoo.repository.sources import read_source
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec, ServedNetwork
 
 FILM = ClipSpec("video", 8, 8, 30, 256, 224)  # frames of a film for a backbone that takes pictures: 8 in 1.9 s
 FORMAT = "1"  # of the cached features; a new number invalidates the cache

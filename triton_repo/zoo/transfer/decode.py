@@ -20,7 +20,7 @@ from app.media.sampling import EvenClips, Times
 from app.media.types import ClipRequest, Limits, Source
 from app.sandbox import SandboxConfig
 from app.settings import Settings
-from triton_repo.zoo.export.spec import ClipSpec
+from triton_repo.zoo.spec import ClipSpec
 from triton_repo.zoo.transfer.examples import Example
 
 PROCESSES = 2  # decoders, and files in memory at once

@@ -13,8 +13,8 @@ from app.inference.decision import SIGMOID_THRESHOLD
 from app.settings import Settings
 from triton_repo.zoo import ModelError, listed
 from triton_repo.zoo.benchmark.engines import load, own
-from triton_repo.zoo.export.spec import ClipSpec
 from triton_repo.zoo.repository.store import InstalledModel
+from triton_repo.zoo.spec import ClipSpec
 from triton_repo.zoo.transfer.decode import PROCESSES, clip_decoder
 from triton_repo.zoo.transfer.examples import Example
 from triton_repo.zoo.transfer.metrics import Scores

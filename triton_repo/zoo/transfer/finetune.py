@@ -17,7 +17,7 @@ from app.errors import ClipstackError
 from app.settings import Settings
 from triton_repo.zoo import ModelError
 from triton_repo.zoo.calibration import fit_temperature
-from triton_repo.zoo.export.spec import ServedNetwork
+from triton_repo.zoo.spec import ServedNetwork
 from triton_repo.zoo.transfer.backbones import Backbone
 from triton_repo.zoo.transfer.decode import PROCESSES, clip_decoder
 from triton_repo.zoo.transfer.examples import Example

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo.export import openvino as export
-from triton_repo.zoo.export.spec import Scoring, Summary
+from triton_repo.zoo.names import PUBLISHED
+from triton_repo.zoo.operations.add import Target, add_version, check_name
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.add import Target, add_version, check_name
-from triton_repo.zoo.repository.names import PUBLISHED
 from triton_repo.zoo.repository.sources import Source
+from triton_repo.zoo.spec import Scoring, Summary
 from triton_repo.zoo.transfer.backbones import Backbone
 from triton_repo.zoo.transfer.card import Card, read_card
 from triton_repo.zoo.transfer.evaluate import Answers

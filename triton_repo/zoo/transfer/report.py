@@ -17,7 +17,7 @@ from PIL import Image
 
 from app.errors import ClipstackError
 from app.settings import Settings
-from triton_repo.zoo.export.spec import ClipSpec
+from triton_repo.zoo.spec import ClipSpec
 from triton_repo.zoo.transfer.decode import PROCESSES, Clips, clip_decoder
 from triton_repo.zoo.transfer.examples import Example
 from triton_repo.zoo.transfer.metrics import Figures, Scores, Truths, worst

@@ -13,8 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from ...http.upload import Progress
 from ...jobs import Job
-from ...sending.upload import Progress
 from .formatting import human_bytes, job_progress, plain, plural, short_name
 
 BAR_WIDTH = 20

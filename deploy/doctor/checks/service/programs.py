@@ -10,8 +10,7 @@ from pathlib import Path
 
 from deploy.doctor.check import Check, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
-from deploy.stack import launch
-from deploy.watchdog import restarts
+from deploy.stack import launch, restarts
 
 MIN_FILES = 4096  # minfds in supervisord.conf
 NEARLY_USED = 0.8  # share of the open files that may be in use

@@ -16,8 +16,8 @@ from deploy.doctor.checks.service import models, weights
 from deploy.doctor.checks.software import config
 from deploy.doctor.context import Context
 from tests.support.doctor import altered, found, healthy, named, words, write_model
+from triton_repo.zoo.architectures.builtin import OBJECTS
 from triton_repo.zoo.architectures.weight_packages import PACKAGES
-from triton_repo.zoo.repository.builtin import OBJECTS
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from deploy.doctor.context import Context
 from deploy.nginx.config import render
 from deploy.stack import paths
 from deploy.stack import run_dir as run_folder
+from deploy.stack.restarts import MANY
 from deploy.stack.supervisor import Program
 from deploy.stack.users import User, first_blocked
-from deploy.watchdog.restarts import MANY
 from tests.support.doctor import altered, found, healthy, named, program, running, words
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can")

@@ -17,7 +17,7 @@ from triton_repo.zoo.architectures.checkpoints import read_checkpoint
 from triton_repo.zoo.architectures.resnet import RESNETS as KNOWN_RESNETS
 from triton_repo.zoo.architectures.x3d import VARIANTS
 from triton_repo.zoo.cli.main import main
-from triton_repo.zoo.repository.names import LITE, PUBLISHED, RESNETS, X3D
+from triton_repo.zoo.names import LITE, PUBLISHED, RESNETS, X3D
 
 WEIGHTS = {"a.weight": torch.arange(4.0), "a.bias": torch.ones(2)}
 

@@ -18,7 +18,7 @@ from triton_repo.backends.clip.clip_engines.depthwise.operator import NONE, RELU
 from triton_repo.backends.clip.clip_engines.torch_program import has_depthwise, prepared
 from triton_repo.zoo.export.engine_files import program
 from triton_repo.zoo.export.openvino import example_clips
-from triton_repo.zoo.export.spec import ServedNetwork
+from triton_repo.zoo.spec import ServedNetwork
 
 HOST = Path(__file__).parents[3] / "support" / "kernel_host.cpp"
 SIZES: list[tuple[Kernel, int]] = [((3, 3, 3), 1), ((3, 3, 3), 2), ((5, 1, 1), 1), ((1, 3, 3), 1), ((1, 1, 3), 2)]

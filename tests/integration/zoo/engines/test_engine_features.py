@@ -13,7 +13,7 @@ from tests.support.engine_model import LAYERS, MAX_BATCH, SERVED, config, expect
 from triton_repo.backends.clip.clip_engines import load_engine
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips, write_model
-from triton_repo.zoo.export.spec import Scoring, ServedNetwork
+from triton_repo.zoo.spec import Scoring, ServedNetwork
 
 
 def features_of(clips: np.ndarray) -> np.ndarray:

@@ -21,8 +21,8 @@ from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips, write_model
 from triton_repo.zoo.export.reference import origin
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, Scoring
 from triton_repo.zoo.repository.store import InstalledModel, installed
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec, Scoring
 
 LAYERS = torch.nn.Conv2d(3, 6, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 4)
 SERVED = NetworkSpec(

@@ -17,7 +17,7 @@ from triton_repo.backends.clip.clip_engines.products import pointwise
 from triton_repo.backends.clip.clip_engines.torch_program import LAYOUTS, Layout, normalised, prepared
 from triton_repo.zoo.export.engine_files import program
 from triton_repo.zoo.export.openvino import example_clips
-from triton_repo.zoo.export.spec import NetworkSpec, ServedNetwork
+from triton_repo.zoo.spec import NetworkSpec, ServedNetwork
 
 aten = torch.ops.aten
 

@@ -14,11 +14,11 @@ from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from tests.support.films import texture, write_video
+from triton_repo.zoo.architectures import builtin
 from triton_repo.zoo.architectures.frame_quality import FrameQuality, details
 from triton_repo.zoo.architectures.quality_labels import LABELS, SIZE
-from triton_repo.zoo.export.spec import config_text
-from triton_repo.zoo.repository import builtin
-from triton_repo.zoo.repository.names import BUILT_IN
+from triton_repo.zoo.names import BUILT_IN
+from triton_repo.zoo.spec import config_text
 from triton_repo.zoo.training.frame_quality import train as train_frame_quality
 from triton_repo.zoo.training.frame_quality.encode import (
     FRAMES,

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from app.settings import Settings
 from triton_repo.zoo.architectures.trained import last_layer
 from triton_repo.zoo.cli.main import main
-from triton_repo.zoo.repository.add import ClipOverrides
+from triton_repo.zoo.operations.add import ClipOverrides
 from triton_repo.zoo.repository.store import installed
 from triton_repo.zoo.training.examples.digits import WORDS, write_digits
 from triton_repo.zoo.training.examples.shapes import write_shapes

@@ -13,18 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LABELS = (
-    "static",
-    "pan_left",
-    "pan_right",
-    "tilt_up",
-    "tilt_down",
-    "zoom_in",
-    "zoom_out",
-    "roll_cw",
-    "roll_ccw",
-    "shake",
-)
+from triton_repo.zoo.names import CAMERA_MOVEMENTS
+
+LABELS = CAMERA_MOVEMENTS
 
 # Slowest and fastest motion of each kind, per second. Below the slowest a person calls the camera static.
 PAN_SPEED = (0.06, 0.60)  # short sides of the picture

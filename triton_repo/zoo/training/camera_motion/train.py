@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import IterableDataset
 
+from triton_repo.zoo.architectures.builtin import WEIGHTS
 from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, SIZE, STRIDE, CameraMotion
-from triton_repo.zoo.repository.builtin import WEIGHTS
 from triton_repo.zoo.training.camera_motion import scenes
 from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, random_path
 from triton_repo.zoo.training.camera_motion.render import stills

@@ -22,9 +22,9 @@ from torch.utils.data import IterableDataset
 from app.images.decode import reduce_detail, render
 from app.media.frames import centre_crop, scaled_size
 from triton_repo.zoo.architectures import quality_labels as amounts
+from triton_repo.zoo.architectures.builtin import QUALITY_WEIGHTS
 from triton_repo.zoo.architectures.frame_quality import MEAN, STD, FrameQuality
 from triton_repo.zoo.architectures.quality_labels import LABELS, SIZE, VIEW
-from triton_repo.zoo.repository.builtin import QUALITY_WEIGHTS
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, Image
 from triton_repo.zoo.training.frame_quality.compression import even, h264_frame, through_h264, through_jpeg
 from triton_repo.zoo.training.frame_quality.defects import apply_fault

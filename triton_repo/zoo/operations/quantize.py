@@ -20,10 +20,10 @@ from triton_repo.zoo.benchmark import engines, timing
 from triton_repo.zoo.benchmark.clips import clips_of_files
 from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.export import int8
+from triton_repo.zoo.names import BUILT_IN
+from triton_repo.zoo.operations.add import Target, install
 from triton_repo.zoo.repository import engine_config
-from triton_repo.zoo.repository.add import Target, install
 from triton_repo.zoo.repository.int8_record import BOUND, Int8Record
-from triton_repo.zoo.repository.names import BUILT_IN
 from triton_repo.zoo.repository.store import TEXTS, InstalledModel
 
 MIN_FILES = 8

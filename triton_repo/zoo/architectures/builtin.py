@@ -14,8 +14,8 @@ from triton_repo.zoo.architectures import camera_motion as motion
 from triton_repo.zoo.architectures import quality_labels as quality
 from triton_repo.zoo.architectures.downloads import CACHE
 from triton_repo.zoo.architectures.weight_packages import fetch_package
-from triton_repo.zoo.export.spec import ClipSpec, NetworkSpec, Summary
-from triton_repo.zoo.training.camera_motion import paths
+from triton_repo.zoo.names import CAMERA_MOVEMENTS
+from triton_repo.zoo.spec import ClipSpec, NetworkSpec, Summary
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "camera_motion.safetensors"
 QUALITY_WEIGHTS = Path(__file__).parents[1] / "weights" / "frame_quality.safetensors"
@@ -48,7 +48,7 @@ def camera_motion(weights: Path = WEIGHTS) -> NetworkSpec:
         RuntimeError: The weights belong to another network.
     """
     network = _loaded(motion.CameraMotion(), weights)
-    return NetworkSpec(network, "x3d_xs", SPEC, paths.LABELS, (MEAN,) * 3, (STD,) * 3, SUMMARY)
+    return NetworkSpec(network, "x3d_xs", SPEC, CAMERA_MOVEMENTS, (MEAN,) * 3, (STD,) * 3, SUMMARY)
 
 
 def frame_quality(weights: Path = QUALITY_WEIGHTS) -> NetworkSpec:

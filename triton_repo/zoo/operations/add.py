@@ -18,11 +18,11 @@ from triton_repo.zoo.architectures.downloads import sha256_of
 from triton_repo.zoo.export import openvino as export
 from triton_repo.zoo.export import precision as bf16
 from triton_repo.zoo.export.onnx_import import OnnxNetwork, convert_onnx
-from triton_repo.zoo.export.spec import ClipSpec, Description, Scoring, config_text
+from triton_repo.zoo.names import BUILT_IN, checked
 from triton_repo.zoo.repository import engine_config, store
-from triton_repo.zoo.repository.names import BUILT_IN, checked
 from triton_repo.zoo.repository.server import TritonServer
 from triton_repo.zoo.repository.sources import ONNX, Source, read_labels
+from triton_repo.zoo.spec import ClipSpec, Description, Scoring, config_text
 
 Colours = tuple[float, float, float]
 Notice = Callable[[str], None]

@@ -9,8 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from triton_repo.zoo import ModelError, listed
-from triton_repo.zoo.repository.store import SIDE_BY_SIDE
+from triton_repo.zoo import SIDE_BY_SIDE, ModelError, listed
 
 MAX_BATCH = 8
 

@@ -1,4 +1,7 @@
-"""Names of published and built-in models, and the check of a model's name; imports nothing heavy."""
+"""Names of published and built-in models, labels of camera_motion, and the check of a model's name.
+
+Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,19 @@ LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 PUBLISHED = X3D + LITE + RESNETS + VIDEO
 SHORT = {name.removeprefix("efficientnet_"): name for name in LITE}  # other names of published networks
 BUILT_IN = ("camera_motion", "frame_quality", "objects")  # `make setup` exports them
+
+CAMERA_MOVEMENTS = (
+    "static",
+    "pan_left",
+    "pan_right",
+    "tilt_up",
+    "tilt_down",
+    "zoom_in",
+    "zoom_out",
+    "roll_cw",
+    "roll_ccw",
+    "shake",
+)  # labels of camera_motion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 

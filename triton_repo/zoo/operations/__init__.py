@@ -1,0 +1,1 @@
+"""Operations on the model repository: adding, removing, quantizing models and choosing their engine."""

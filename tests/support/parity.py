@@ -23,7 +23,7 @@ from app.settings import CHECKOUT
 from tests.support.checkpoints import official
 from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo import ModelError
-from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, LABELS, SIZE, STRIDE
+from triton_repo.zoo.architectures.camera_motion import FPS, FRAMES, SIZE, STRIDE
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines
 from triton_repo.zoo.benchmark.accuracy import AccuracyRow, ClipSet, compare
@@ -31,7 +31,7 @@ from triton_repo.zoo.benchmark.engines import Variant
 from triton_repo.zoo.cli.main import main as clipstack_models
 from triton_repo.zoo.cli.tables import clip_summary
 from triton_repo.zoo.export.reference import origin
-from triton_repo.zoo.names import BUILT_IN, RESNETS, X3D
+from triton_repo.zoo.names import BUILT_IN, CAMERA_MOVEMENTS, RESNETS, X3D
 from triton_repo.zoo.repository.store import InstalledModel, installed
 from triton_repo.zoo.spec import ClipSpec
 from triton_repo.zoo.training.camera_motion.paths import random_path
@@ -66,7 +66,7 @@ def films(count: int) -> ClipSet:
     """Return films for camera_motion: photographs outside its training data, all movements equally often."""
     rng, times_s = np.random.default_rng(0), np.arange(FRAMES) * STRIDE / FPS
     scenes = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
-    paths = [random_path(LABELS[number % len(LABELS)], times_s, rng) for number in range(count)]
+    paths = [random_path(CAMERA_MOVEMENTS[number % len(CAMERA_MOVEMENTS)], times_s, rng) for number in range(count)]
     return ClipSet("filmed", [random_view(scenes, rng).film(path, SIZE, SIZE)[None] for path in paths])
 
 

@@ -176,3 +176,13 @@ def test_update_of_triton_loses_no_request(stack_of_swarm: StackOfSwarm, pan_lef
         assert not set(before) & set(stack_of_swarm.containers("triton"))
     print(f"Triton was updated: {dict(counts)}")
     assert set(counts) <= {200, 503}
+
+
+def test_update_of_edge_refuses_connections_for_two_seconds(stack_of_swarm: StackOfSwarm, pan_left: bytes) -> None:
+    update = threading.Thread(target=stack_of_swarm.update, args=("edge",))
+    update.start()
+    until(lambda: stack_of_swarm.status(pan_left) == 0, 60)
+    away = time.monotonic()
+    until(lambda: stack_of_swarm.status(pan_left) == 200, 60)
+    print(f"edge was away for {time.monotonic() - away:.1f} s")
+    update.join()

@@ -7,12 +7,15 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import numpy as np
 import pytest
 
 from tests.nightly.remote.conftest import LARGE_SHAPE, TRITON, Remote, remote_service
+from tests.support.films import panning, write_video
 from tests.support.slow_link import run
 from tests.support.stacks import until
 
@@ -163,6 +166,19 @@ def connections(remote: Remote) -> list[str]:
         ":8001",
     )
     return [line for line in run(*words).splitlines() if remote.link.addresses[0] in line]
+
+
+def test_job_goes_on_after_the_link_was_cut(remote: Remote, tmp_path: Path) -> None:
+    film = write_video(tmp_path / "long.mp4", panning(1800, 320, 240, step=1, seed=9)).read_bytes()
+    job = httpx.post(f"{remote.url}/v1/jobs", content=film, timeout=60)
+    assert job.status_code == 202, job.text
+    address = f"{remote.url}/v1/jobs/{job.json()['id']}"
+    until(lambda: httpx.get(address, timeout=30).json()["state"] == "running", 60)
+    remote.link.is_cut = True
+    time.sleep(CUT_S)
+    assert httpx.get(address, timeout=30).json()["state"] == "running"
+    remote.link.is_cut = False
+    until(lambda: httpx.get(address, timeout=30).json()["state"] == "done", 120)
 
 
 def test_requests_fail_fast_while_triton_is_away_for_long(remote: Remote, film: bytes) -> None:

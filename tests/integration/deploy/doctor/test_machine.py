@@ -20,7 +20,7 @@ import pytest
 from app.shm.pool import PREFIX, SHM
 from deploy.doctor.checks.machine import clock, folders, memory, ports, storage
 from deploy.doctor.checks.software import config
-from deploy.doctor.context import Context
+from deploy.doctor.context import Context, Skipped
 from deploy.stack.paths import triton_regions
 from deploy.stack.ports import listeners
 from deploy.stack.supervisor import Program
@@ -267,3 +267,9 @@ def test_files_from_the_future(context) -> None:
     assert found(context, clock.CHECKS[2:]) == set()
     os.utime(path, (time.time() + 7200,) * 2)
     assert found(context, clock.CHECKS[2:]) == {clock.FUTURE_FILE.name}
+
+
+def test_regions_of_a_triton_elsewhere_are_not_checked(context: Context) -> None:
+    elsewhere = replace(context, settings=replace(context.settings, triton_address="10.0.0.2:8001"))
+    with pytest.raises(Skipped, match="elsewhere"):
+        list(memory.registered(elsewhere))

@@ -100,7 +100,7 @@ def test_requests_without_header_begin_a_trace(http: httpx.Client, collector: Co
 def test_nothing_is_imported_while_traces_are_off() -> None:
     code = (
         "import sys; from app import create_app, tracing; from app.settings import Settings\n"
-        "import app.jobs.__main__\n"
+        "import app.job_worker\n"
         "app = create_app(Settings.from_environment({})); app.test_client().get('/healthz')\n"
         "with tracing.span('a'): tracing.headers()\n"
         # other packages import some of the API where it is installed

@@ -18,7 +18,7 @@ from tests.support import certificates
 from tests.support.nodes import EdgeProcess
 from tests.support.stacks import until
 
-ANSWER_S = 3
+ANSWER_S = 1
 ID = "0123456789abcdef01234567"
 
 

@@ -14,6 +14,8 @@ from tests.support.leaks import regions
 from tests.support.nodes import NodeProcess
 from tests.support.stacks import until
 
+pytestmark = pytest.mark.timeout(900)  # three nodes start before the first test
+
 NOTICED_S = 15  # until the load balancer takes a node that does not answer out
 
 

@@ -6,10 +6,13 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from tests.nightly.nodes.conftest import Cluster
 from tests.support.api_keys import new_key
 from tests.support.job_requests import wait_for_job
+
+pytestmark = pytest.mark.timeout(900)  # three nodes start before the first test
 
 
 def test_one_key_makes_one_job_whichever_node_gets_it(cluster: Cluster, http: httpx.Client, film: bytes) -> None:

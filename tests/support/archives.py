@@ -8,6 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from tests.support.client_service import MP4
 
 RAY_PYTHON = Path(__file__).resolve().parents[2] / ".runtime" / "ray" / "bin" / "python"
@@ -24,6 +27,16 @@ def archive(folder: Path, number: int) -> list[Path]:
     for index, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(MP4 + index.to_bytes(4, "big"))
+    return paths
+
+
+def pictures(folder: Path, number: int) -> list[Path]:
+    """Write JPEG pictures of 64x64 pixels, each of other noise, into folders of a thousand, and return them in order."""
+    paths = [folder / f"{index // 1000:03}" / f"{index:06}.jpg" for index in range(number)]
+    for index, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(path, quality=85)
     return paths
 
 

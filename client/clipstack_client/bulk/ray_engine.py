@@ -7,7 +7,8 @@ engine does: Ray's own writers name files by their tasks, so that a part that is
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,10 +48,10 @@ async def run_ray(plan: Plan, address: str, stats: Stats) -> None:
 def _drive(plan: Plan, address: str, stats: Stats) -> None:
     ray = _connected(address)
     try:
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get(RESOURCE)]
+        nodes = sum(bool(node["Alive"] and node["Resources"].get(RESOURCE)) for node in ray.nodes())
         if not nodes:
             raise RayUnavailable(f"""no node has a Clipstack: ray start … --resources '{{"{RESOURCE}": 1}}'""")
-        stats.machines = len(nodes)
+        stats.machines = nodes
         left: Sequence[Part] = plan.parts
         while left:
             undone = _round(ray, plan, left, nodes, stats)
@@ -76,18 +77,16 @@ def _connected(address: str) -> Any:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
 
 
-def _round(
-    ray: Any, plan: Plan, parts: Sequence[Part], nodes: Sequence[str], stats: Stats
-) -> dict[int, ClipstackError]:
+def _round(ray: Any, plan: Plan, parts: Sequence[Part], nodes: int, stats: Stats) -> dict[int, ClipstackError]:
     """Give each part to a node once, and return those that are not done, by their number."""
     undone: dict[int, ClipstackError] = {part.index: ServiceLost("the part was not done") for part in parts}
     items = [{"part": json.dumps([part.index, part.digest, part.entries])} for part in parts]
-    actors = min(len(nodes), len(parts))
     strategy = ray.data.ActorPoolStrategy(
-        size=actors,
+        size=min(nodes, len(parts)),
         max_tasks_in_flight_per_actor=QUEUED,
         max_concurrent_calls_per_actor=PARTS_AT_ONCE,
         enable_true_multi_threading=True,
@@ -99,7 +98,6 @@ def _round(
         compute=strategy,
         num_cpus=0,
         resources={RESOURCE: SHARE},
-        ray_remote_args_fn=_placement(nodes),
     )
     for line in outcomes.iter_rows():
         outcome = json.loads(line["outcome"])
@@ -111,21 +109,6 @@ def _round(
         else:
             raise ClipstackError(**outcome["error"])
     return undone
-
-
-def _placement(nodes: Sequence[str]) -> Callable[[], dict[str, Any]]:
-    """Return a function that gives each new actor another node, which it may leave when the node dies."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    started = 0
-
-    def place() -> dict[str, Any]:
-        nonlocal started
-        node = nodes[started % len(nodes)]
-        started += 1
-        return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
-
-    return place
 
 
 class Worker:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,16 +61,19 @@ def pinned(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def run(
-    python: Path | str, source: Path, results: Path, model: str, *options: str, cores: Sequence[int]
-) -> dict[str, Any]:
-    """Run the command, and return its rates: of the whole command, and of the time between its first and its last part."""
+def command(python: Path | str, source: Path, results: Path, workload: Workload) -> list[str]:
+    """Return the words of the command that both engines share."""
+    words: list[object] = [python, "-m", "clipstack_client", "bulk", source, "--to", results, "--format", "jsonl", "-q"]
+    words += ["--model", workload.model, "-j", CONCURRENCY, "--part-files", workload.part_files]
+    return list(map(str, words))
+
+
+def run(words: Sequence[str], results: Path, cores: Sequence[int], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run a command, and return its rates: of all of it, and of the time between its first and its last part."""
     shutil.rmtree(results, ignore_errors=True)
-    command = [python, "-m", "clipstack_client", "bulk", source, "--to", results, "--format", "jsonl", "--model", model]
-    command += ["-j", str(CONCURRENCY), "-q", *options]
     began, cpu_before = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with pinned(cores):
-        subprocess.run(list(map(str, command)), check=True, timeout=LIMIT_S)
+        subprocess.run(words, env=environment, check=True, timeout=LIMIT_S)
     ended, cpu = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
     parts = sorted((path.stat().st_mtime, path) for path in results.glob("part-*"))
     counts = [len(path.read_text().splitlines()) for _, path in parts]
@@ -115,34 +118,37 @@ def _measure(
     results = folder / "results"
     for nodes in (1, 2):
         with ray_cluster(urls[:nodes], [{core} for core in CORES[:nodes]]) as cluster:
+            on_ray = ["--engine", "ray", "--ray-address", cluster.address]
             for workload in workloads:
                 source = make_files(workload, folder / f"{workload.name}-{nodes}", workload.files * nodes)
                 entry = figures["workloads"].setdefault(workload.name, {"runs": []})
                 entry["file_bytes"] = round(sum(f.stat().st_size for f in source.rglob("*.*")) / workload.files / nodes)
                 engines: dict[str, tuple[Path | str, list[str]]] = {
                     "local": (sys.executable, ["--url", ",".join(urls[:nodes])]),
-                    "ray": (ray_python, ["--engine", "ray", "--ray-address", cluster.address]),
+                    "ray": (ray_python, on_ray),
                 }
                 for engine, (python, options) in engines.items():
-                    options += ["--part-files", str(workload.part_files)]
-                    figure = run(python, source, results, workload.model, *options, cores=CORES[:nodes])
+                    words = command(python, source, results, workload) + options
+                    figure = run(words, results, CORES[:nodes], cluster.environment)
                     entry["runs"].append({"engine": engine, "nodes": nodes, **figure})
                     print(json.dumps(entry["runs"][-1]), file=sys.stderr, flush=True)
                     if nodes == 1 and engine == "local":
                         entry["seconds"] = _thinned(row_seconds(results))
             if nodes == 2:
-                figures["head_part_s"] = _head_part_s(folder, results, ray_python, cluster.address)
+                source = make_files(WORKLOADS[0], folder / "head", 600)
+                few, many = (
+                    run(words + on_ray, results, CORES, cluster.environment)
+                    for words in (
+                        command(ray_python, source, results, replace(WORKLOADS[0], part_files=part_files))
+                        for part_files in (100, 2)
+                    )
+                )
+                figures["head_part_s"] = _difference(few, many)
     return figures
 
 
-def _head_part_s(folder: Path, results: Path, python: Path, address: str) -> float:
-    """Return the processor time of the driver for one part: the difference of many small parts and of few."""
-    source = make_files(WORKLOADS[0], folder / "head", 600)
-    few, many = (
-        run(python, source, results, "objects", "--engine", "ray", "--ray-address", address, "--part-files", size,
-            cores=CORES)
-        for size in ("100", "2")
-    )  # fmt: skip
+def _difference(few: Mapping[str, Any], many: Mapping[str, Any]) -> float:
+    """Return the processor time of the driver for one part, from runs with few large parts and with many small ones."""
     per_part: float = (many["cpu_s"] - few["cpu_s"]) / (many["parts"] - few["parts"])
     return round(per_part, 5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -24,15 +25,14 @@ START_S = 120
 class Node:
     """One raylet with its workers; the head has the cluster's own programs too."""
 
-    def __init__(self, arguments: Sequence[str], url: str, cores: set[int] | None) -> None:
+    def __init__(self, arguments: Sequence[str], environment: dict[str, str], url: str, cores: set[int] | None) -> None:
         (agent_port,) = free_ports(1)
         command = [RAY_PYTHON.with_name("ray"), "start", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1"]
         command += [f"--resources={json.dumps({'clipstack': 1})}", f"--object-store-memory={OBJECT_STORE_BYTES}"]
         command += ["--disable-usage-stats", f"--dashboard-agent-listen-port={agent_port}", *arguments]
-        environment = {**os.environ, "CLIPSTACK_URL": url, "RAY_DISABLE_IMPORT_WARNING": "1"}
         self.process = subprocess.Popen(
             [*([] if cores is None else ["taskset", "-c", ",".join(map(str, cores))]), *command],
-            env=environment,
+            env={**environment, "CLIPSTACK_URL": url},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -49,10 +49,14 @@ class Node:
 
 
 class Cluster:
-    """The nodes and the address of the head."""
+    """The nodes, the address of the head, and the environment of drivers, with the token of the cluster."""
 
-    def __init__(self, address: str, nodes: list[Node]) -> None:
-        self.address, self.nodes = address, nodes
+    def __init__(self, address: str, folder: Path) -> None:
+        self.address = address
+        self.nodes: list[Node] = []
+        rest = {name: value for name, value in os.environ.items() if not name.startswith("CLIPSTACK_")}
+        own = {"TMPDIR": str(folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self.environment = rest | own
 
     def alive(self) -> int:
         """Return the number of nodes that have joined."""
@@ -61,7 +65,11 @@ class Cluster:
             "print(sum(node['Alive'] for node in ray.nodes()))"
         )
         done = subprocess.run(
-            [RAY_PYTHON, "-W", "ignore", "-c", code, self.address], capture_output=True, text=True, timeout=60
+            [RAY_PYTHON, "-W", "ignore", "-c", code, self.address],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         return int(done.stdout) if done.returncode == 0 else 0
 
@@ -74,12 +82,12 @@ def ray_cluster(urls: Sequence[str], cores: Sequence[set[int]] | None = None) ->
     address = f"127.0.0.1:{port}"
     with ExitStack() as resources:
         resources.callback(shutil.rmtree, folder, ignore_errors=True)
-        cluster = Cluster(address, [])
+        cluster = Cluster(address, folder)
         for number, url in enumerate(urls):
             arguments = [f"--address={address}"]
             if number == 0:
                 arguments = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={folder}"]
-            node = Node(arguments, url, None if cores is None else cores[number])
+            node = Node(arguments, cluster.environment, url, None if cores is None else cores[number])
             resources.callback(node.kill)
             cluster.nodes.append(node)
             until(lambda: cluster.alive() == len(cluster.nodes), START_S)

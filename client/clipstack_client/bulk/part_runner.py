@@ -158,34 +158,45 @@ class PartRunner:
                 await run_in_thread(part.journal.flush)
 
     async def _work(self, service: Service) -> None:
-        while (unit := await self._queue.get()) is not None:
+        """Send files to a service until there are none, or the service is lost."""
+        while True:
+            await service.ready()
+            unit = await self._queue.get()
+            if unit is None:
+                return
+            if not service.is_ready:  # it has refused another file meanwhile
+                self._queue.give_back(unit)
+                continue
             try:
                 async with service.slots:
                     finished = await self._process(service, unit)
             except _Busy as busy:
                 self._queue.give_back(busy.unit)
-                if not await self._recovered(service, busy.error):
+                if self._is_lost(service, busy.error):
                     return
                 continue
-            if finished is None:
-                continue
-            unit.part.rows[unit.index] = finished
-            unit.part.journal.append(finished)
-            self._stats.add(finished)
-            if len(unit.part.rows) == len(unit.part.part.entries):
-                await self._write(unit.part)
-            self._queue.finish()
+            if finished is not None:
+                await self._record(unit.part, finished)
 
-    async def _recovered(self, service: Service, error: ClipstackError) -> bool:
-        """Wait until the service may be asked again; return False if it is lost, and raise if it was the last one."""
+    def _is_lost(self, service: Service, error: ClipstackError) -> bool:
+        """Return whether the service has been away for too long; raise ServiceLost if all of them have."""
         try:
-            await service.wait(error)
+            service.refused(error)
         except ServiceLost as lost:
             self._lost.append(lost)
             if len(self._lost) == len(self._services) * self._limits.concurrency:
                 raise
-            return False
-        return True
+            return True
+        return False
+
+    async def _record(self, part: OpenPart, finished: Finished) -> None:
+        """Put a row into the journal, and write the results of its part if it was the last one."""
+        part.rows[finished.index] = finished
+        part.journal.append(finished)
+        self._stats.add(finished)
+        if len(part.rows) == len(part.part.entries):
+            await self._write(part)
+        self._queue.finish()
 
     async def _process(self, service: Service, unit: Unit) -> Finished | None:
         """Send one file and return its row; None if it is queued for another attempt. Raises _Busy."""

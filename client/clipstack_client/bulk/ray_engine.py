@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from ..errors import ClipstackError
 from ..loop_thread import LoopThread, run_in_thread
 from .manifest import Part
 from .part_runner import PartRunner
-from .run import Plan, check_services
+from .run import Plan
 from .service import Connection, Service, ServiceLost
 from .source import Entry
 from .stats import Stats
@@ -63,6 +64,8 @@ def _drive(plan: Plan, address: str, stats: Stats) -> None:
 
 
 def _connected(address: str) -> Any:
+    # A run that is interrupted must not start a cluster of its own while it ends
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     try:
         import ray
         import ray.data
@@ -129,7 +132,6 @@ class Worker:
         stats, error = Stats(len(part.entries)), None
         plan = self._plan
         try:
-            await check_services([self._service], plan.request)
             await PartRunner([self._service], plan.output, plan.request, plan.limits, stats).run([part])
         except ClipstackError as failure:
             error = {"message": failure.message, "code": failure.code}

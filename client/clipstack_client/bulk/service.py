@@ -133,22 +133,31 @@ class Service:
         """Record that the service gave an answer, whatever it was."""
         self._answered, self._failures = time.monotonic(), 0
 
-    async def wait(self, error: ClipstackError) -> None:
-        """Wait after an error of the service, as long as it asks for.
+    def refused(self, error: ClipstackError) -> None:
+        """Have the service rest after an error of its own, as long as it asks for, and longer each time.
 
         Raises:
             ServiceLost: The service has not answered for too long, or asks for more time than that.
         """
         now = time.monotonic()
-        if now >= self._resume_at:  # not for the other files that failed in the same moment
+        if self.is_ready:  # not for the other files that failed in the same moment
             self._failures += 1
             self._resume_at = now + min(FIRST_PAUSE_S * 2 ** (self._failures - 1), MAX_PAUSE_S)
-        asked_s = (error.retry_after_s or 0.0) if isinstance(error, ServiceUnavailable) else 0.0
-        pause_s = max(asked_s, self._resume_at - now)
-        silent_s = now - self._answered
-        if silent_s + pause_s > self._limits.max_outage_s:
+        if isinstance(error, ServiceUnavailable) and error.retry_after_s is not None:
+            self._resume_at = max(self._resume_at, now + error.retry_after_s)
+        if self._resume_at - self._answered > self._limits.max_outage_s:
+            silent_s = now - self._answered
             raise ServiceLost(f"{self.url} has answered nothing for {silent_s:.0f} s: {error.message}")
-        await asyncio.sleep(pause_s * random.uniform(1.0, 1.25))
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether the service may be asked now."""
+        return time.monotonic() >= self._resume_at
+
+    async def ready(self) -> None:
+        """Wait until the service may be asked again."""
+        while not self.is_ready:
+            await asyncio.sleep((self._resume_at - time.monotonic()) * random.uniform(1.0, 1.25))
 
     async def check(self, model: str | None) -> None:
         """Check that the service accepts the key and has the model.

@@ -153,16 +153,21 @@ def test_bad_files_have_rows_with_their_error(
     assert sent(service)[files[3].name] == 1 and len(service.received) == before + 1  # the check of the service
 
 
-def test_busy_service_is_waited_for(bulk: Run, service: RecordedService, results: Path) -> None:
-    counts = Counter[str]()
+def test_busy_service_rests_as_long_as_it_asks(bulk: Run, service: RecordedService, results: Path) -> None:
+    arrivals: list[float] = []
 
     def busy(request: Received) -> Reply | None:
-        counts[request.method] += 1
-        return refusal(503, "overloaded", ("Retry-After", "0")) if counts["POST"] in (3, 4, 20) else None
+        if request.method != "POST":
+            return None
+        arrivals.append(time.monotonic())
+        return refusal(429, "too_many_requests", ("Retry-After", "1")) if len(arrivals) == 20 else None
 
     replying(service, busy)
     assert bulk("--patience", "0").exit_code == 0
     assert len(rows_of(results)) == 60
+    # Files that were under way arrive in the moment of the refusal
+    assert not [at for at in arrivals if 0.5 < at - arrivals[19] < 1.0]
+    assert sum(sent(service).values()) == 61
 
 
 def test_file_that_breaks_the_service_is_recorded_and_may_be_repeated(

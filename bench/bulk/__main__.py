@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--part", type=float, default=1.0, help="of the files, for a trial")
     parser.add_argument("-o", "--output", type=Path, default=page.RESULTS)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stacks and clusters end with the blocks that started them
     header = {"machine": describe_machine(), "load_before": round(os.getloadavg()[0], 2)}
     with tempfile.TemporaryDirectory(prefix="bulk-") as folder:
         figures = measure.measure(Path(folder), options.part)

@@ -54,7 +54,7 @@ def test_answer_names_clips_and_frames(stack: Stack, films: dict[str, Path]) -> 
     assert len(answer["request_id"]) == 32
 
 
-def test_clips_begin_at_key_frames_on_request(stack: Stack, films: dict[str, Path]) -> None:
+def test_clips_start_at_key_frames_on_request(stack: Stack, films: dict[str, Path]) -> None:
     exact, near, moved = (post(stack, films["pan_left"], sampling=way).json() for way in ("exact", "auto", "keyframe"))
     assert exact["clips"][0]["frames"] == list(range(15, 44, 4))
     assert near["clips"] == exact["clips"], "its only key frame is half a second away"
@@ -101,7 +101,7 @@ def test_raw_form_and_json_give_the_same_answer(stack: Stack, films: dict[str, P
         assert answer["transport"] == "system_shared_memory"
 
 
-def test_a_short_video_is_padded_and_says_so(stack: Stack, tmp_path: Path) -> None:
+def test_short_video_is_padded_with_a_warning(stack: Stack, tmp_path: Path) -> None:
     answer = post(stack, write_video(tmp_path / "short.mp4", panning(5), 30)).json()
     assert answer["clips"][0]["padded"]
     assert answer["clips"][0]["frames"][-1] == 4

@@ -121,7 +121,7 @@ def test_search_by_json_form_and_client_agree(stack: Stack, jobs: list[str], tmp
         ({"job": "0" * 24, "window": 1}, "there is no such job"),
     ],
 )
-def test_wrong_searches_say_what_to_do(stack: Stack, jobs: list[str], params: dict, words: str) -> None:
+def test_errors_of_searches_are_helpful(stack: Stack, jobs: list[str], params: dict, words: str) -> None:
     named = {"job": jobs[0]} | params if params else {}
     answer = httpx.post(f"{stack.url}/v1/search", json=named or {"limit": 3}, timeout=60)
     assert answer.status_code in (400, 404)
@@ -161,7 +161,7 @@ def test_job_without_embeddings_cannot_be_searched_by(stack: Stack, tmp_path: Pa
 
 
 @pytest.mark.parametrize("model", ["objects", "camera_motion", "frame_quality"])
-def test_embedding_is_returned_on_request_alone(stack: Stack, tmp_path: Path, model: str) -> None:
+def test_embedding_is_returned_only_on_request(stack: Stack, tmp_path: Path, model: str) -> None:
     content = film_movement(tmp_path / "pan.mp4", "pan_left").read_bytes()
     url, params = f"{stack.url}/v1/classify", {"model": model, "clips": "3"}
     plain = httpx.post(url, params=params, content=content, timeout=60).json()

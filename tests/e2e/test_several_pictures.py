@@ -38,7 +38,7 @@ def same(answer: dict[str, Any], other: dict[str, Any]) -> bool:
     return [answer["model"], best, answer["media"]] == [other["model"], next(iter(others)), other["media"]]
 
 
-def test_each_picture_has_answer_it_gets_alone(stack: Stack) -> None:
+def test_each_picture_has_the_answer_of_a_single_upload(stack: Stack) -> None:
     alone = [httpx.post(f"{stack.url}/v1/classify", content=content, timeout=60).json() for content in PICTURES[:3]]
     results = send(stack, *PICTURES[:3]).json()["results"]
     assert [result["name"] for result in results] == ["0.jpg", "1.jpg", "2.jpg"]
@@ -74,7 +74,7 @@ def test_form_with_one_picture_has_a_single_answer(stack: Stack) -> None:
     assert "results" not in answer.json() and answer.json()["predictions"]
 
 
-def test_job_takes_one_file(stack: Stack) -> None:
+def test_job_accepts_a_single_file(stack: Stack) -> None:
     files = [("file", ("a.mp4", b"x")), ("file", ("b.mp4", b"x"))]
     answer = httpx.post(f"{stack.url}/v1/jobs", files=files)
     assert answer.json()["error"]["code"] == "too_many_files"

@@ -135,7 +135,7 @@ def test_exports_keep_gaps_and_overlaps(http: httpx.Client, film: Path) -> None:
     assert export("png").content.startswith(b"\x89PNG")
 
 
-def test_nothing_that_passes_makes_an_empty_timeline(http: httpx.Client, film: Path) -> None:
+def test_timeline_without_passing_labels_is_empty(http: httpx.Client, film: Path) -> None:
     job = wait_for_job(http, submit_job(http, film, model="colours", labels="green")["id"])
     assert (job["timeline"]["segments"], job["timeline"]["decision"]) == ([], "none")
     assert {prediction["label"] for window in job["timeline"]["windows"] for prediction in window["predictions"]} == {

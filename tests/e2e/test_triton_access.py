@@ -85,7 +85,7 @@ def on_tcp() -> Iterator[tuple[InferenceServerClient, str]]:
     ],
     ids=["live", "metadata", "index", "load", "config", "statistics", "shared memory", "trace", "log"],
 )
-def test_a_triton_on_tcp_wants_the_key(on_tcp, call) -> None:
+def test_triton_on_tcp_requires_the_key(on_tcp, call) -> None:
     friend, address = on_tcp
     call(friend)
     for key in ("", "0" * 64):
@@ -93,7 +93,7 @@ def test_a_triton_on_tcp_wants_the_key(on_tcp, call) -> None:
             call(stranger)
 
 
-def test_the_key_is_for_its_user_alone(on_tcp, tmp_path) -> None:
+def test_key_file_is_private(on_tcp, tmp_path) -> None:
     environment = os.environ | {"CLIPSTACK_RUN_DIR": str(tmp_path), "CLIPSTACK_TRITON_ADDRESS": "0.0.0.0:8001"}
     make = (
         "from app.settings import Settings; from deploy.stack.run_dir import make_triton_key as make;"

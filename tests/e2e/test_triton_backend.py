@@ -161,7 +161,7 @@ def test_precision_follows_record_where_cpu_has_bf16(triton: grpc.InferenceServe
         fingerprint(triton, model, expected)
 
 
-def test_fingerprint_comes_with_answers_and_is_stable(triton: grpc.InferenceServerClient) -> None:
+def test_fingerprint_of_answers_is_stable(triton: grpc.InferenceServerClient) -> None:
     clips = example_clips(SERVED["video"], 12)
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(fingerprint, triton, "video") for _ in range(12)]

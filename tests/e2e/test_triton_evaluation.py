@@ -56,7 +56,7 @@ def test_evaluation_prints_every_label_and_holds_the_bar(
     [(camera_motion, "can be decoded"), (frame_quality, "is large enough and can be decoded")],
     ids=["camera_motion", "frame_quality"],
 )
-def test_evaluation_without_footage_says_so(run: Run, tmp_path: Path, program: ModuleType, words: str) -> None:
+def test_missing_footage_is_reported(run: Run, tmp_path: Path, program: ModuleType, words: str) -> None:
     (tmp_path / "notes.txt").write_text("no video")
     code, _, errors = run(program, "--footage", tmp_path)
     assert (code, errors) == (2, f"evaluate: no video that {words} in {tmp_path}\n")

@@ -115,7 +115,7 @@ def test_secret_is_not_shown_without_keys(http: httpx.Client) -> None:
     assert http.get("/v1/webhooks/secret").status_code == 403
 
 
-def test_receiver_of_the_page_takes_events(http: httpx.Client, stack: Stack, page_port: int, tmp_path: Path) -> None:
+def test_example_receiver_of_the_page_works(http: httpx.Client, stack: Stack, page_port: int, tmp_path: Path) -> None:
     page = (CHECKOUT / "docs" / "webhooks.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     (tmp_path / "receiver.py").write_text(code.replace("9000", str(page_port)))

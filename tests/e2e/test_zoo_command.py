@@ -54,7 +54,7 @@ def test_latest_version_is_served_with_the_scores_of_its_source() -> None:
         np.testing.assert_allclose(scores, source.network(clips), atol=1e-5)
 
 
-def test_quantized_version_takes_the_place_of_the_running_one() -> None:
+def test_quantized_version_replaces_the_running_one() -> None:
     with tempfile.TemporaryDirectory(prefix="triton-") as name:
         models = Path(name) / "models"
         write_model(tiny_picture(), "mine", models)

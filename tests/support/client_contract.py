@@ -66,7 +66,7 @@ class ClientContract:
             for source in (content, file, pipe if len(content) <= 64 * 1024 else io.BytesIO(content)):
                 assert client.classify(source).predictions == by_path.predictions
 
-    def test_file_name_comes_back_as_it_was(self, client: Client, video: Path, tmp_path: Path) -> None:
+    def test_file_name_is_returned_unchanged(self, client: Client, video: Path, tmp_path: Path) -> None:
         copy = tmp_path / "my film ä,;=%\N{CLAPPER BOARD}.mp4"
         copy.write_bytes(video.read_bytes())
         assert client.classify(copy).media.name == copy.name
@@ -99,10 +99,10 @@ class ClientContract:
         assert default.name == "camera_motion"
         assert {"pan_left", "static", "zoom_in"} <= set(default.labels)
 
-    def test_ready_service_says_so(self, client: Client) -> None:
+    def test_health_of_a_ready_service(self, client: Client) -> None:
         assert client.health().ready
 
-    def test_nothing_at_the_address_is_unreachable(self) -> None:
+    def test_address_without_a_service_is_unreachable(self) -> None:
         with Client("http://127.0.0.1:1") as client, pytest.raises(ServiceUnreachable) as unreachable:
             client.health()
         assert unreachable.value.code == "connect_failed"
@@ -140,7 +140,7 @@ class ClientContract:
         parameters = job.answer["parameters"]
         assert (parameters["hop_s"], parameters["margin"], parameters["top_k"]) == (0.5, 0.2, 3)
 
-    def test_windows_come_when_wanted(self, client: Client, video: Path) -> None:
+    def test_windows_are_returned_on_request(self, client: Client, video: Path) -> None:
         id = client.timeline(video).id
         plain, full = client.job(id).timeline, client.job(id, windows=True).timeline
         assert plain is not None and full is not None

@@ -57,7 +57,7 @@ def test_large_film_continues_after_reload(context: BrowserContext, page: Page, 
     expect(page.locator(".notice")).to_have_count(0)
 
 
-def test_cancelled_large_film_leaves_nothing(
+def test_cancelled_large_film_leaves_no_upload(
     context: BrowserContext, page: Page, film: Path, offsets: list[int]
 ) -> None:
     line = Line(context, page)

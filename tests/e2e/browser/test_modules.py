@@ -47,7 +47,7 @@ def test_formatting_equals_that_of_the_server(page: Page, name: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "nearly there"), (11.2, "12 s left"), (150, "2 min left"), (7200, "2.0 h left")]
 )
-def test_the_time_left_is_rough(page: Page, seconds: float, text: str) -> None:
+def test_remaining_time_is_rounded(page: Page, seconds: float, text: str) -> None:
     # Half a minute may be rounded either way
     assert called(page, "words", "left", seconds) in (text, text.replace("2 min", "3 min"))
 
@@ -122,7 +122,7 @@ def test_segments_are_sorted_and_filtered(page: Page, order: str, doubtful: bool
     assert called(page, "segments", "ordered", MIXED, order, doubtful) == found
 
 
-def test_next_doubtful_segment_comes_round_again(page: Page) -> None:
+def test_next_doubtful_segment_wraps_around(page: Page) -> None:
     assert [called(page, "segments", "nextDoubtful", MIXED, time) for time in (0, 4, 5, 11)] == [1, 2, 1, 1]
     assert called(page, "segments", "nextDoubtful", MIXED[:1], 0) == -1
 

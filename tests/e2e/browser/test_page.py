@@ -60,7 +60,7 @@ def test_real_footage_gets_a_timeline_without_layout_shift(page: Page, real_vide
     assert page.evaluate("window.shifts") < 0.1
 
 
-def test_one_or_several_clips_are_answered_at_once(page: Page, pan: Path) -> None:
+def test_one_or_several_clips_are_classified(page: Page, pan: Path) -> None:
     page.select_option("select[name=clips]", "3")
     choose(page, pan)
     expect(row(page, pan.name, "done")).to_be_visible()
@@ -74,7 +74,7 @@ def test_one_or_several_clips_are_answered_at_once(page: Page, pan: Path) -> Non
     expect(page.locator(".timeline")).to_be_hidden()
 
 
-def test_a_picture_goes_to_the_model_for_pictures(page: Page, tmp_path: Path) -> None:
+def test_picture_uses_the_picture_model(page: Page, tmp_path: Path) -> None:
     Image.new("RGB", (320, 240), (2, 2, 3)).save(tmp_path / "night.png")
     choose(page, tmp_path / "night.png")
     expect(row(page, "night.png", "done")).to_be_visible()

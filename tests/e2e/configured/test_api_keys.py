@@ -52,7 +52,7 @@ def bob(stack: Stack) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_every_route_but_the_open_ones_is_401(stack: Stack) -> None:
+def test_every_protected_route_is_401(stack: Stack) -> None:
     with httpx.Client(base_url=stack.url, timeout=20) as anybody:
         for method, path, endpoint in requests_of(create_app(stack.settings)):
             answer = anybody.request(method, path)

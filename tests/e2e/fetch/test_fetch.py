@@ -173,7 +173,7 @@ def test_only_the_fetcher_has_credentials(fetching_stack: Stack) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs as another user")
-def test_the_fetcher_has_a_user_of_its_own(fetching_stack: Stack) -> None:
+def test_fetcher_runs_as_its_own_user(fetching_stack: Stack) -> None:
     others = {owner_of(pid) for pid in fetching_stack.processes()} - {0}
     fetcher = pid_of_fetcher(fetching_stack)
     if fetching_stack.warnings:

@@ -36,7 +36,7 @@ def test_controls_are_answered(run: dict[str, Any]) -> None:
     assert [answer["media"]["name"] for answer in run["controls"].values()] == ["clip.mp4", "redirect"]
 
 
-def test_nothing_reaches_private_address(run: dict[str, Any]) -> None:
+def test_no_connection_reaches_a_private_address(run: dict[str, Any]) -> None:
     assert len(HOSTILE) >= 60
     assert run["arrived"] == []
     assert run["packets"] == []
@@ -59,6 +59,6 @@ def test_names_are_resolved_once_for_each_connection(run: dict[str, Any]) -> Non
     assert run["queries"]["loopback.example"] == 5  # by a URL, two redirects, and a URL and a redirect of jobs
 
 
-def test_nothing_is_left_and_log_has_no_paths(run: dict[str, Any]) -> None:
+def test_no_file_remains_and_logs_have_no_paths(run: dict[str, Any]) -> None:
     assert run["left"] == []
     assert "http://public.example source_status" in run["log"] and "/status/404" not in run["log"]

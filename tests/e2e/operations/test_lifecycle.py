@@ -26,7 +26,7 @@ def command(stack: Stack, *words: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_second_up_changes_nothing(stack):
+def test_second_up_keeps_the_stack(stack):
     before, started = stack.processes(), time.monotonic()
 
     stack.up()

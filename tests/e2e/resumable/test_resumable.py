@@ -178,7 +178,7 @@ def test_client_removes_file_that_is_no_video(stack: Stack, tmp_path: Path) -> N
     assert open_uploads(stack) == []
 
 
-def test_dead_connection_does_not_hold_upload_for_long(stack: Stack, http: httpx.Client) -> None:
+def test_dead_connection_releases_its_upload(stack: Stack, http: httpx.Client) -> None:
     path = create(http, 10 * MB)
     with socket.create_connection(("127.0.0.1", stack.settings.port)) as dead:
         head = f"PATCH {path} HTTP/1.1\r\nHost: 127.0.0.1:{stack.settings.port}\r\nTus-Resumable: 1.0.0\r\n"

@@ -137,7 +137,7 @@ def test_event_loop_runs_during_a_copy(fake: FakeCuda) -> None:
         pool.close()
 
 
-def test_nothing_is_left_on_the_gpu(fake: FakeCuda) -> None:
+def test_gpu_memory_is_freed(fake: FakeCuda) -> None:
     pool = CudaSlotPool(3, 4096, fake)
     assert set(fake.held) == {"memory", "pinned", "event"}
     pool.close()

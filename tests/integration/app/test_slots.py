@@ -78,7 +78,7 @@ def test_truncated_region_is_not_valid(make_pool: MakePool) -> None:
         pool.close()
 
 
-def test_slots_never_overlap_and_come_back(make_pool: MakePool) -> None:
+def test_slots_never_overlap_and_are_reusable(make_pool: MakePool) -> None:
     async def scenario() -> None:
         pool = make_pool(3, 64)
         try:

@@ -67,7 +67,7 @@ def test_longer_limit_gives_every_step_more(steps: Path) -> None:
     assert 0.8 <= results(steps, "call")["steps"]["slow"]["seconds"] < 8
 
 
-def test_report_keeps_what_came_before_a_failure(tmp_path: Path) -> None:
+def test_report_keeps_results_before_a_failure(tmp_path: Path) -> None:
     report = Report(tmp_path / "step.json")
     report.add("first", 1)
     with report.part("second"):
@@ -89,7 +89,7 @@ def test_memory_between_processes_is_probed_in_every_way(tmp_path: Path, monkeyp
     assert "CUDA_ERROR_INVALID_HANDLE" in dead["after"]["second_open"] and "CUDA_ERROR" in dead["late"]["open"]
 
 
-def test_machine_without_gpu_says_so_in_the_results(tmp_path: Path) -> None:
+def test_missing_gpu_is_noted_in_the_results(tmp_path: Path) -> None:
     report = Report(tmp_path / "ipc.json")
     with report.part("step"):
         ipc.run(report, dry_run=False)

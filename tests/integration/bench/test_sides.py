@@ -77,7 +77,7 @@ def test_networks_of_other_code_are_rebuilt(tmp_path: Path) -> None:
     assert new.exists()
 
 
-def test_film_with_oblong_pixels_is_copied_with_square_ones(tmp_path: Path) -> None:
+def test_film_with_non_square_pixels_is_copied_with_square_ones(tmp_path: Path) -> None:
     film = videos.write_film(tmp_path / "film.mp4", 160, 96, fps=30, seconds=1)
     assert videos.square_pixels(film, tmp_path / "copy.mp4") == film
     oblong, declare = tmp_path / "oblong.mp4", Fraction(64, 51)

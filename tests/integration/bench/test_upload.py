@@ -56,7 +56,7 @@ def test_slowest_codec_represents_the_others() -> None:
         assert chosen({**media, "codec": "theora"}, mbit) == chosen({**media, "codec": slowest}, mbit)
 
 
-def test_page_shows_what_was_measured() -> None:
+def test_page_shows_the_measurements() -> None:
     page = PAGE.read_text()
     assert table(RESULT) in page
     assert answers(RESULT) in page

@@ -156,7 +156,7 @@ def test_suffix_of_output_chooses_the_format(run: Run, clip: Path, tmp_path: Pat
     assert out.read_bytes().startswith(start)
 
 
-def test_one_export_goes_to_standard_output_many_into_folder(run: Run, clip: Path, films: Path, tmp_path: Path) -> None:
+def test_exports_go_to_standard_output_or_into_a_folder(run: Run, clip: Path, films: Path, tmp_path: Path) -> None:
     assert run("timeline", clip, "--format", "vtt").stdout.startswith("WEBVTT")
     assert run("timeline", films, "--format", "vtt").exit_code == 2
     result = run("timeline", films, "--format", "vtt", "-o", tmp_path / "subtitles")

@@ -96,7 +96,7 @@ def watched(*more: str | Path) -> tuple[str | Path, ...]:
     return ("watch", *more, "--once", "--every", "0.05", "--settle", "0.1")
 
 
-def test_watch_repeats_nothing_after_restart(run: Run, service: RecordedService, films: Path, tmp_path: Path) -> None:
+def test_restarted_watch_repeats_no_file(run: Run, service: RecordedService, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "seen.jsonl"
     assert run(*watched(films), "-o", out, "--resume").stderr.endswith("3 classified\n")
     assert run(*watched(films), "-o", out, "--resume").stderr == "nothing to do\n"

@@ -41,7 +41,7 @@ def test_public_names_are_sorted_and_exist() -> None:
     assert all(hasattr(package, name) for name in package.__all__)
 
 
-def test_body_goes_raw_with_its_length(client: Client, service: RecordedService) -> None:
+def test_body_is_sent_raw_with_its_length(client: Client, service: RecordedService) -> None:
     client.classify(MP4, model="camera_motion", top_k=3, clips=2)
     (request,) = service.received
     assert request.body == MP4

@@ -103,7 +103,7 @@ def test_size_is_bounded(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
 
-def test_command_line_takes_addresses(service: RecordedService, site: str, tmp_path: Path) -> None:
+def test_command_line_accepts_urls(service: RecordedService, site: str, tmp_path: Path) -> None:
     output = tmp_path / "answers.jsonl"
     command = ["classify", f"{site}/clip.mp4", f"{site}/status/404", "-o", str(output)]
     result = CliRunner(env={"CLIPSTACK_URL": service.url}).invoke(main, command)

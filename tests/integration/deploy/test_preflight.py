@@ -174,5 +174,5 @@ def test_free_ports_are_different_and_free():
     ("host", "loopback"),
     [("127.0.0.1", True), ("[::1]", True), ("localhost", True), ("0.0.0.0", False), ("::", False), ("triton", False)],
 )
-def test_loopback_is_this_machine_alone(host, loopback):
+def test_loopback_addresses(host, loopback):
     assert on_loopback(host) == loopback

@@ -59,5 +59,5 @@ def kept(environment: dict[str, str]) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_threads_keep_nothing() -> None:
+def test_threads_keep_no_freed_memory() -> None:
     assert kept(MALLOC_LIMITS) < EVERYTHING / 20 < EVERYTHING / 2 < kept({})

@@ -60,7 +60,7 @@ def test_decord_opens_file_whose_streams_are_all_listed(tmp_path: Path) -> None:
     assert isinstance(open_reader(source, probe(source, LIMITS), "mov", (224, 224)), DecordReader)
 
 
-def test_h264_is_read_where_frames_can_be_left_out(tmp_path: Path) -> None:
+def test_h264_uses_the_reader_that_skips_frames(tmp_path: Path) -> None:
     source = whole(with_second_stream(tmp_path / "film.mov", "mpeg4", "yuv420p", first="libx264"))
     assert isinstance(open_reader(source, probe(source, LIMITS), "mov", (224, 224)), PacketReader)
 

@@ -186,7 +186,7 @@ def frame(planes, pixels, **tags):
     return made
 
 
-def test_ycgco_has_a_matrix_of_its_own():
+def test_ycgco_is_converted_by_its_matrix():
     seen = SrgbScaler((16, 16)).scale(frame((90, 100, 170), "yuv444p", colorspace=8, color_range=FULL))
     assert np.abs(seen[8, 8].astype(int) - [90 + 28 + 42, 90 - 28, 90 + 28 - 42]).max() <= 1
 

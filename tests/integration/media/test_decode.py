@@ -104,7 +104,7 @@ def test_time_is_same_moment_at_every_frame_rate(tmp_path, region, fps):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_variable_frame_rate_goes_by_timestamps(tmp_path, region, suffix):
+def test_variable_frame_rate_uses_timestamps(tmp_path, region, suffix):
     steps = np.random.default_rng(3).integers(10, 90, COUNT - 1)
     pts = [0, *np.cumsum(steps).tolist()]
     path = write_video(tmp_path / f"film.{suffix}", map(numbered, range(COUNT)), pts=pts)
@@ -146,7 +146,7 @@ def test_a_video_of_one_frame(tmp_path, region, suffix):
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 @pytest.mark.parametrize("edited", [False, True], ids=["by decord", "by PyAV"])
-def test_a_rotated_video_comes_out_upright(tmp_path, region, rotation, edited):
+def test_rotated_video_becomes_upright(tmp_path, region, rotation, edited):
     lying = np.ascontiguousarray(np.rot90(corners(120, 160) if rotation % 180 else corners(160, 120), rotation // 90))
     pts = [33 * (i - 8) for i in range(20)] if edited else None
     muxer = {"avoid_negative_ts": "disabled"} if edited else None
@@ -212,7 +212,7 @@ def test_real_clips_decode(real_videos, region, name):
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
-def test_real_rotated_clips_come_out_upright(real_videos, region, turn):
+def test_real_rotated_clips_become_upright(real_videos, region, turn):
     request = region.request([0.0], resize=64, crop=64)
     pictures = []
     for name in ("video_0.mov", f"video_{turn}.mov"):
@@ -247,7 +247,7 @@ def test_title_in_another_encoding_is_ignored(tmp_path, suffix):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_clip_that_may_move_begins_at_key_frame(tmp_path, region, name, made):
+def test_movable_clip_starts_at_a_key_frame(tmp_path, region, name, made):
     path = write_video(tmp_path / name, map(numbered, range(COUNT)), **made)
     # 100 frames at 30 fps: two clips of 6 frames may move within 47 frames each, and start at 23 and 70
     clips = EvenClips(2, 5 / 30, 2, max_shift_s=60)

@@ -116,7 +116,7 @@ def test_colours_are_converted_as_swscale_does_it(space: int, full: bool) -> Non
     assert np.abs(ours[8::16, 8::16].numpy() - right).max() <= 3
 
 
-def test_black_and_white_stay_what_they_are() -> None:
+def test_black_and_white_are_unchanged() -> None:
     grey = torch.full((16, 16, 2), 128, dtype=torch.uint8)
     for value, shown in ((16, 0), (235, 255)):
         light = torch.full((32, 32), value, dtype=torch.uint8)
@@ -139,7 +139,7 @@ def test_real_clips_agree(real_videos: Path, name: str, resize: int) -> None:
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_every_orientation_comes_out_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
+def test_every_orientation_becomes_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
     shown = corners(120, 160) if rotation % 180 else corners(160, 120)
     stored = np.ascontiguousarray(np.rot90(shown[:, ::-1] if mirrored else shown, rotation // 90))
     path = write_video(tmp_path / "film.mov", [stored] * 3, rotation=rotation, mirrored=mirrored, aspect=Fraction(2))

@@ -34,7 +34,7 @@ def stored(picture, rotation, mirrored):
 @pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
 @pytest.mark.parametrize(("rotation", "mirrored"), ORIENTATIONS)
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
-def test_every_orientation_comes_out_upright(tmp_path, suffix, rotation, mirrored, codec):
+def test_every_orientation_becomes_upright(tmp_path, suffix, rotation, mirrored, codec):
     frame = stored(corners(120, 160) if rotation % 180 else corners(160, 120), rotation, mirrored)
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     path = write_video(

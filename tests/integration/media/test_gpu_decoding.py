@@ -270,7 +270,7 @@ def test_without_a_gpu_the_cpu_decodes(tmp_path: Path, film: Source) -> None:
     assert decoded.frames == ((0, 5, 11, 20),)
 
 
-def test_cpu_decodes_what_nvdec_cannot(tmp_path: Path, film: Source) -> None:
+def test_unsupported_codecs_are_decoded_on_the_cpu(tmp_path: Path, film: Source) -> None:
     # Without a driver FFmpeg's NVDEC refuses every file, as it does a codec that it does not know
     import torch
 

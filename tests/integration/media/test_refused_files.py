@@ -78,7 +78,7 @@ def test_an_encrypted_video_is_undecodable(tmp_path, region):
     refused(tmp_path, region, film(tmp_path, container=key), Undecodable)
 
 
-def test_sound_alone_is_no_video(tmp_path):
+def test_file_with_only_sound_is_refused(tmp_path):
     with pytest.raises(NoVideoStream):
         decode.probe(whole(write_sound(tmp_path / "sound.mp4")), LIMITS)
 

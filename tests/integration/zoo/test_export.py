@@ -60,7 +60,7 @@ def test_scores_are_those_of_the_normalised_clip() -> None:
         )
 
 
-def test_version_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_version_is_replaced_completely(tmp_path: Path) -> None:
     for _ in range(2):
         folder = export.write_model(TINY, "small", tmp_path)
     assert {str(path.relative_to(folder)) for path in folder.rglob("*")} == {
@@ -84,7 +84,7 @@ def test_chosen_engine_survives_a_new_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_export_that_differs_is_refused_and_old_one_stays(tmp_path: Path) -> None:
+def test_wrong_export_is_refused_and_the_old_one_kept(tmp_path: Path) -> None:
     folder = export.write_model(TINY, "small", tmp_path)
     before = (folder / "1" / "model.bin").read_bytes()
     with pytest.raises(export.ExportMismatch, match="off by"):
@@ -93,7 +93,7 @@ def test_export_that_differs_is_refused_and_old_one_stays(tmp_path: Path) -> Non
     assert sorted(path.name for path in folder.iterdir()) == ["1", "config.pbtxt", "labels.txt"]
 
 
-def test_committed_description_of_camera_motion_is_what_export_writes(tmp_path: Path) -> None:
+def test_committed_camera_motion_equals_its_export(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(CameraMotion().state_dict(), tmp_path / "random.safetensors")
     served = builtin.camera_motion(tmp_path / "random.safetensors")

@@ -66,7 +66,7 @@ def test_checkpoint_of_another_depth_is_refused_by_name() -> None:
         load_checkpoint(x3d("x3d_l", CLASSES), x3d("x3d_m", CLASSES).state_dict())
 
 
-def test_any_clip_from_one_frame_up_is_taken() -> None:
+def test_clips_of_any_length_are_accepted() -> None:
     network = X3D(CLASSES).eval()
     with torch.no_grad():
         assert network(torch.zeros(1, 3, 1, 32, 48)).shape == (1, CLASSES)

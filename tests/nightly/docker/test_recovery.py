@@ -75,7 +75,7 @@ def test_every_request_is_answered_while_triton_is_restarted(service: Compose, p
 
 
 @pytest.mark.parametrize("part", ["triton", "web"])
-def test_a_container_that_dies_comes_back_by_itself(service: Compose, pan_left: bytes, part: str) -> None:
+def test_dead_container_is_restarted(service: Compose, pan_left: bytes, part: str) -> None:
     before = service.inspect(part)
     # Supervisor itself, and with it, by way of Docker's init, the container
     service("exec", "-T", part, "sh", "-c", 'kill -9 "$(cat $CLIPSTACK_RUN_DIR/supervisord.pid)"', check=False)

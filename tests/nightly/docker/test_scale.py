@@ -39,7 +39,7 @@ def test_replicas_take_turns_and_share_memory_with_triton(scaled: Compose, tmp_p
         until(lambda replica=replica: '"path":"/v1/classify"' in command("docker", "logs", replica), 20)
 
 
-def test_one_replica_may_go(scaled: Compose, tmp_path: Path) -> None:
+def test_service_works_with_one_replica_removed(scaled: Compose, tmp_path: Path) -> None:
     film = film_movement(tmp_path / "film.mp4", "pan_left").read_bytes()
     scaled("up", "-d", "--no-build", "--no-recreate", "--scale", "web=1", timeout=UP_S)
     answers = [scaled.classify(film) for _ in range(10)]

@@ -66,5 +66,5 @@ def test_programs(stack: Stack, folder: Path, program: str) -> None:
     assert "pan_left" in done.stdout
 
 
-def test_every_command_stands_in_the_table() -> None:
+def test_table_lists_every_command() -> None:
     assert set(re.findall(r"^\| `clipstack (\w+)", PAGE, re.M)) == set(main.commands)

@@ -163,7 +163,7 @@ def test_versions_side_by_side(
     assert invoke("remove", "pair").exit_code == 0
 
 
-def test_another_engine_takes_over_on_the_running_stack(
+def test_engine_is_changed_on_the_running_stack(
     stack: Stack, add: Callable[..., Result], invoke: Callable[..., Result], picture: bytes
 ) -> None:
     pytest.importorskip("onnxruntime")

@@ -82,7 +82,7 @@ def test_clips_travel_inside_the_messages(remote: Remote, kinds: dict[str, Kind]
         assert kind.clip_bytes < there < 1.2 * kind.clip_bytes + 20_000 and back < 0.1 * there + 20_000
 
 
-def test_answers_come_as_late_as_the_link_makes_them(remote: Remote, kinds: dict[str, Kind]) -> None:
+def test_latency_includes_that_of_the_link(remote: Remote, kinds: dict[str, Kind]) -> None:
     for delay_ms in (0, 10, 50):
         remote.link.set(delay_s=delay_ms / 1e3)
         for name, kind in kinds.items():

@@ -75,7 +75,7 @@ def test_stopped_run_resumes(tmp_path: Path) -> None:
     assert len(rounding.answered({F32: light}, {F32: 1}, "light", tmp_path, held)[F32]) == 1
 
 
-def test_accumulating_sums_in_float32_what_is_bf16() -> None:
+def test_accumulating_sums_bf16_in_float32() -> None:
     numbers = torch.ones(1, 1000, dtype=torch.bfloat16)
     weights = torch.full((1, 1000), 1 + 2**-7, dtype=torch.bfloat16)
     whole = torch.ones(1, 1000), torch.full((1, 1000), 1 + 2**-7)

@@ -109,7 +109,7 @@ def written(limit: logging.Filter, *records: logging.LogRecord) -> list[str]:
     return stream.getvalue().splitlines()
 
 
-def test_a_full_disk_is_one_line_a_minute() -> None:
+def test_full_disk_is_logged_once_a_minute() -> None:
     limit = logs.RepeatFilter()
     (line,) = written(limit, *(full_disk() for _ in range(600)), *(full_database() for _ in range(600)))
     assert "Error reading queue: the disk is full" in line

@@ -117,14 +117,14 @@ def test_number_of_open_regions_is_limited() -> None:
     workers.clips.close()
 
 
-def test_handle_that_comes_again_opens_new_memory(workers: Workers) -> None:
+def test_reused_handle_opens_new_memory(workers: Workers) -> None:
     workers.find(1, handle=7)
     before = set(workers.driver.held)
     workers.find(2, handle=7)
     assert set(workers.driver.held).isdisjoint(before) and len(workers.driver.held) == 1
 
 
-def test_failed_open_fails_its_own_request_alone(workers: Workers) -> None:
+def test_failed_open_fails_only_its_own_request(workers: Workers) -> None:
     workers.find(1)
     workers.driver.failing = "CUDA_ERROR_INVALID_HANDLE of cuIpcOpenMemHandle_v2"
     with pytest.raises(GpuClipError, match=r"clipstack-2-\w+ on GPU 0 cannot be opened: CUDA_ERROR_INVALID_HANDLE"):

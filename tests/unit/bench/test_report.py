@@ -43,13 +43,13 @@ def test_an_upper_bound_of_a_number(seconds: float, met: bool) -> None:
     assert verdict.met is met
 
 
-def test_summary_says_what_was_missed_and_what_was_not_measured() -> None:
+def test_summary_lists_missed_and_unmeasured_targets() -> None:
     text = targets.table(targets.judge({"memory": {"ours_each_mib": 41.0, "copies_added": 0.0}}))
     assert text.count("**missed**") == 1 and text.count("| met |") == 1
     assert text.count("not measured") == len(targets.TARGETS) - 2
 
 
-def test_page_depends_on_results_alone(tmp_path: Path) -> None:
+def test_page_depends_only_on_the_results(tmp_path: Path) -> None:
     row = {"offered": 2.0, "goodput_of_capacity": 0.9, "admitted": {"p50_ms": 20.0, "p99_ms": 41.0}}
     figures = {
         "machine": MACHINE,

@@ -84,7 +84,7 @@ def test_model_without_the_fields_is_a_softmax() -> None:
     assert (sigmoid.scores, sigmoid.thresholds) == ("sigmoid", (0.25,))
 
 
-def test_timeline_in_which_nothing_passes_is_one_row() -> None:
+def test_timeline_without_segments_is_one_row() -> None:
     record = {
         "id": "1", "state": "done", "created": "", "bytes": 1, "model": "m",
         "progress": {"percent": 100, "windows_done": 1},

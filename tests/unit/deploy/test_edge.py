@@ -53,7 +53,7 @@ def test_request_is_routed_to_the_node_of_its_id(request_line: str, target: str)
     assert route(request_line) == target
 
 
-def test_jobs_of_a_node_that_is_away_are_refused() -> None:
+def test_jobs_of_an_unreachable_node_are_refused() -> None:
     conditions = READY | {"b": Condition.AWAY}
     assert route(" /v1/jobs/b-0123456789abcdef01234567 ", conditions) == "away"
     assert new_work(EDGE, conditions) == {"10.0.0.1:8080", "10.0.0.3:8080"}
@@ -93,7 +93,7 @@ def test_damaged_file_is_an_error_that_names_it(content: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", ["a", "a=host", "A=host:1", "a-b=host:1", "=host:1", "a=host:0", f"{'a' * 13}=host:1"])
-def test_what_is_no_node(text: str) -> None:
+def test_invalid_nodes(text: str) -> None:
     with pytest.raises(EdgeError, match="node|address"):
         parse_node(text)
 

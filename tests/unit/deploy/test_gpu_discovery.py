@@ -168,7 +168,7 @@ def test_gpu_divided_by_mig_is_not_used(nvml: FakeNvml) -> None:
         usable(Nvml(), {})
 
 
-def test_mig_uuids_are_named_as_what_is_wrong(nvml: FakeNvml) -> None:
+def test_mig_uuids_are_named_in_the_error(nvml: FakeNvml) -> None:
     with pytest.raises(NoGpu, match=r"'MIG-5aa1' leaves none\. MIG instances are not supported"):
         usable(Nvml(), {"CUDA_VISIBLE_DEVICES": "MIG-5aa1"})
 

@@ -99,7 +99,7 @@ def test_model_set_to_the_cpu_stays_there(models: Path, run_dir: Path) -> None:
     assert (folder(run_dir) / "seen" / "config.pbtxt").read_text() == chosen
 
 
-def test_damaged_configuration_is_left_for_triton_to_name(models: Path, run_dir: Path) -> None:
+def test_damaged_configuration_is_reported_by_triton(models: Path, run_dir: Path) -> None:
     (models / "seen" / "config.pbtxt").write_text("name: {")
     (line,) = write_all(models, run_dir, TWO)
     assert line.startswith("seen: as it is: ")

@@ -30,7 +30,7 @@ def example(content: str, *labels: str) -> Example:
     return Example(Path(content), labels, sha256=content)
 
 
-def test_folders_are_labels_and_hidden_files_are_none(tmp_path: Path) -> None:
+def test_folders_are_labels_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     put(tmp_path, "cat/a.png", b"1")
     put(tmp_path, "cat/more/b.png", b"2")
     put(tmp_path, "cat/.hidden.png", b"3")
@@ -42,7 +42,7 @@ def test_folders_are_labels_and_hidden_files_are_none(tmp_path: Path) -> None:
     assert dataset.warnings == ()
 
 
-def test_copies_and_contradictions_are_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_copies_and_contradictions_are_skipped_with_a_warning(tmp_path: Path) -> None:
     for name, content in (
         ("a/1.png", b"1"),
         ("a/2.png", b"1"),
@@ -59,7 +59,7 @@ def test_copies_and_contradictions_are_left_out_with_a_warning(tmp_path: Path) -
     )
 
 
-def test_unusable_files_are_named_and_left_out(tmp_path: Path) -> None:
+def test_unusable_files_are_named_and_skipped(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png", b"1")
     (tmp_path / "a" / "notes.txt").write_text("no picture")
     (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")

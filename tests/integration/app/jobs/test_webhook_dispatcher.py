@@ -122,7 +122,7 @@ def test_test_event_is_tried_once(receiver: Receiver, outbox: Outbox) -> None:
     assert len(receiver.delivered) == 1
 
 
-def test_host_that_is_no_longer_allowed_gets_nothing(receiver: Receiver, outbox: Outbox) -> None:
+def test_host_that_is_no_longer_allowed_gets_no_event(receiver: Receiver, outbox: Outbox) -> None:
     outbox.add([event(receiver.origin)])
     deliver(outbox, "hooks.example.com", lambda: states(outbox) == ["dead"])
     assert receiver.delivered == []

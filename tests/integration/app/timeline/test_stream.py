@@ -60,7 +60,7 @@ async def collect(stream: Stream) -> list[Any]:
     return [event async for event, _ in stream.events()]
 
 
-def test_events_of_a_whole_video_come_in_order(sweeping: Callable[..., Any], tmp_path: Path) -> None:
+def test_events_of_a_whole_video_are_in_order(sweeping: Callable[..., Any], tmp_path: Path) -> None:
     film = whole(write_video(tmp_path / "film.mp4", map(numbered, range(30))))
     events = sweeping(film, collect)
     windows = [event for event in events if isinstance(event, Window)]

@@ -69,7 +69,7 @@ def test_every_window_equals_its_own_decode(name: str, hop: float, tmp_path: Pat
         np.testing.assert_array_equal(written[event.index], clip)
 
 
-def test_a_pass_may_begin_at_any_window(tmp_path: Path) -> None:
+def test_scan_may_start_at_any_window(tmp_path: Path) -> None:
     source = whole(films(tmp_path)["mp4"])
     _, _, everything = swept(source, 0.2)
     _, _, rest = swept(source, 0.2, first=6)
@@ -78,7 +78,7 @@ def test_a_pass_may_begin_at_any_window(tmp_path: Path) -> None:
         np.testing.assert_array_equal(frames, everything[index])
 
 
-def test_an_hour_of_one_frame_is_held_once(tmp_path: Path) -> None:
+def test_frame_shown_for_an_hour_is_stored_once(tmp_path: Path) -> None:
     path = write_video(tmp_path / "still.mkv", map(numbered, range(10)), pts=[*range(0, 360, 40), 90_000])
     source = whole(path)
     tracemalloc.start()

@@ -109,7 +109,7 @@ def test_store_of_a_bucket_creates_once_and_removes_folders(s3: S3Server) -> Non
         store.read("x/one.json")
 
 
-def test_missing_bucket_is_said(s3: S3Server) -> None:
+def test_missing_bucket_is_reported(s3: S3Server) -> None:
     with pytest.raises(StoreFailed, match="s3://none"):
         list_source("s3://none/films")
     with pytest.raises(StoreFailed, match="s3://none"):

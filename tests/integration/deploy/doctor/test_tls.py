@@ -39,7 +39,7 @@ def test_no_tls_has_no_finding(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["cert", "key"])
-def test_a_file_that_is_gone(folder: Path, which: str) -> None:
+def test_missing_certificate_file(folder: Path, which: str) -> None:
     pair = made(folder / "tls", days=90)
     getattr(pair, which).unlink()
     context = with_certificate(folder, pair)

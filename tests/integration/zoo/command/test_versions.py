@@ -19,7 +19,7 @@ def test_adding_an_existing_name_adds_a_version(add_onnx: Run, tmp_path: Path) -
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["mine"]
 
 
-def test_failed_version_leaves_the_old_one(add_onnx: Run, tmp_path: Path) -> None:
+def test_failed_version_keeps_the_old_one(add_onnx: Run, tmp_path: Path) -> None:
     add_onnx(classes=3)
     folder = tmp_path / "models" / "mine"
     before = texts(folder)

@@ -68,7 +68,7 @@ def test_emulation_rounds_to_nearest_bf16_on_every_cpu(instructions: str) -> Non
     subprocess.run([sys.executable, "-c", EMULATED], env=environment, check=True)
 
 
-def test_export_records_what_bf16_changes(models: Path) -> None:
+def test_export_records_the_accuracy_of_bf16(models: Path) -> None:
     record = read_record(installed(models, "picture").served)
     assert record is not None
     assert record.is_native == precision.has_bf16()
@@ -84,7 +84,7 @@ def test_emulated_bf16_is_as_far_from_f32_as_native_bf16(model: InstalledModel) 
 
 
 @needs_bf16
-def test_auto_takes_bf16_where_the_record_allows_it(model: InstalledModel) -> None:
+def test_auto_is_bf16_if_the_record_allows_it(model: InstalledModel) -> None:
     PrecisionRecord(_close(model), is_native=True).write(model.served)
     assert load_engine(model.config, model.served).precision == "bf16"
     PrecisionRecord(_close(model)._replace(top_1=0.9), is_native=True).write(model.served)

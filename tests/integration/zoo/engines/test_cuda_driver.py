@@ -62,6 +62,6 @@ def test_memory_of_a_dead_process_cannot_be_opened(fake: CudaDriver) -> None:
         fake.close(0, open_before)
 
 
-def test_missing_library_says_so() -> None:
+def test_missing_library_is_reported() -> None:
     with pytest.raises(DriverError, match=r"driver cannot be loaded: .*libno-driver\.so"):
         CudaDriver("libno-driver.so")

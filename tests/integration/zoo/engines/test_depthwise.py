@@ -126,7 +126,7 @@ def test_nvrtc_compiles_it_for_hopper() -> None:
         compiler.compile_binary("sm_90", ["-DKT=oops"])
 
 
-def test_machine_without_nvrtc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_nvrtc_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "LIBRARIES", ("libno-nvrtc.so",))
     with pytest.raises(RuntimeError, match=r"none of libno-nvrtc\.so can be loaded"):
         compiler.compile_binary("sm_90", [])
@@ -185,7 +185,7 @@ class Odd(nn.Module):
         return self.depthwise(self.fine(x)).flatten(1)  # flatten: its channels cannot be padded
 
 
-def test_other_convolutions_are_left_alone() -> None:
+def test_other_convolutions_are_unchanged() -> None:
     torch.manual_seed(0)
     odd, given = Odd().eval(), torch.randn(2, 6, 4, 7, 7)
     network = prepared(torch.export.export(odd, (given,)).module(), torch.float32, "depthwise")

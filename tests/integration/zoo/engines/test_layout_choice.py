@@ -85,7 +85,7 @@ def test_no_layout_is_tried_after_the_limit(capfd: pytest.CaptureFixture[str]) -
     assert "layout third is not tried: 40 s are over" in capfd.readouterr().err
 
 
-def test_choice_is_cached_for_its_key_alone(tmp_path: Path) -> None:
+def test_choice_is_cached_by_its_key(tmp_path: Path) -> None:
     LayoutCache(tmp_path, KEY).write(Choice("products", batches(""), {"products": 0.1}))
     assert LayoutCache(tmp_path, KEY).read() == "products"
     assert LayoutCache(tmp_path, KEY | {"torch": "2.14"}).read() is None

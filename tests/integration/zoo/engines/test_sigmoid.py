@@ -94,7 +94,7 @@ def test_every_engine_answers_independent_probabilities(tiny: Path, engine: str)
         np.testing.assert_allclose(loaded.infer(clips), expected, atol=CLOSE[precision])
 
 
-def test_configuration_says_how_scores_are_decided_on(tiny: Path) -> None:
+def test_configuration_has_scoring_and_thresholds(tiny: Path) -> None:
     parameters = installed(tiny.parent, "tiny").parameters
     assert {name: parameters[name] for name in ("scores", "temperature", "thresholds")} == {
         "scores": "sigmoid",

@@ -98,7 +98,7 @@ def test_input_layout_suits_the_convolutions(served: NetworkSpec) -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("relu", [True, False])
-def test_a_convolution_of_one_point_is_a_product(bias: bool, relu: bool) -> None:
+def test_pointwise_convolution_becomes_a_matrix_product(bias: bool, relu: bool) -> None:
     torch.manual_seed(0)
     clip, weight = torch.randn(2, 6, 3, 4, 5), torch.randn(7, 6, 1, 1, 1)
     shift = torch.randn(7) if bias else None

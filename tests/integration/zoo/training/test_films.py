@@ -55,7 +55,7 @@ def test_only_views_with_detail_in_every_direction_are_filmed() -> None:
         record(Film("pan_left", 24, (320, 240), 0), [np.repeat(stripes, 8, axis=0)], seed=1)
 
 
-def test_stills_come_from_all_over_a_video(tmp_path: Path) -> None:
+def test_stills_are_spread_over_the_video(tmp_path: Path) -> None:
     video = write_video(tmp_path / "ten.mp4", [numbered(number, 120, 120) for number in range(20)], 30)
     assert [read_number(image) for image in stills(video)] == [2, 6, 10, 14, 18]
     (tmp_path / "broken.mp4").write_bytes(video.read_bytes()[:500])

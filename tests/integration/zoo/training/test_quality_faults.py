@@ -85,7 +85,7 @@ def test_blocks_are_off_by_enough_to_be_seen(part: float, picture: Image) -> Non
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_dark_and_bright_begin_where_they_claim(part: float, picture: Image) -> None:
+def test_dark_and_bright_start_at_their_stated_levels(part: float, picture: Image) -> None:
     dark, bright = (spoiled(label, picture, part) for label in ("too_dark", "too_bright"))
     assert np.percentile(brightness(dark), 95) == pytest.approx(amount_at(amounts.DARK, part), abs=5)
     assert np.median(brightness(bright)) >= amounts.BRIGHT[0] - 12  # each colour is cut at 255
@@ -102,7 +102,7 @@ def test_blank_pictures_have_almost_no_detail(part: float, picture: Image) -> No
 
 
 @pytest.mark.parametrize("label", ["defocus", "motion_blur"])
-def test_blur_takes_detail_away_and_strongest_takes_more(label: str, picture: Image) -> None:
+def test_stronger_blur_removes_more_detail(label: str, picture: Image) -> None:
     edges = [detail(seen(made), 1)[0] for made in (picture, *(spoiled(label, picture, part) for part in (0.0, 1.0)))]
     assert edges[0] > 1.5 * edges[1] > 1.5 * edges[2]
 

@@ -168,7 +168,7 @@ def test_long_videos_leave_a_decoder_for_others() -> None:
     run(scenario())
 
 
-def test_one_key_has_at_most_half_of_a_worker() -> None:
+def test_key_may_use_half_of_a_worker() -> None:
     admission = Admission(2, 6, 10)
     with ExitStack() as inside:
         for _ in range(4):

@@ -35,7 +35,7 @@ def test_implausible_nginx_clock_is_ignored(text: str) -> None:
     assert deadline_from_headers({HEADER: "10000", HANDED_OVER: clock}, 30).left_s > 9
 
 
-def test_nothing_begins_after_the_deadline() -> None:
+def test_no_work_starts_after_the_deadline() -> None:
     Deadline(60).check("it waited")
     with pytest.raises(DeadlineExceeded, match="while it waited"):
         Deadline(0).check("it waited")

@@ -21,7 +21,7 @@ def typed(tmp_path: Path, *words: str) -> Result:
     return CliRunner(env={"CLIPSTACK_RUN_DIR": str(tmp_path)}).invoke(main, words)
 
 
-def test_the_key_alone_goes_to_standard_output(tmp_path: Path, keys: KeyFile) -> None:
+def test_standard_output_holds_only_the_key(tmp_path: Path, keys: KeyFile) -> None:
     done = typed(tmp_path, "create", "alice", "--rate", "2.5", "--concurrent", "3", "--lanes", "picture, short")
     assert re.fullmatch(r"clipstack_\w{8}_\w{32}\n", done.stdout) and "shown this once" in done.stderr
     key = keys.find(done.stdout.strip())
@@ -64,7 +64,7 @@ def test_errors_are_reported(tmp_path: Path, words: tuple[str, ...], message: st
     assert done.exit_code in (1, 2) and message in done.output and "Traceback" not in done.output
 
 
-def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, keys: KeyFile) -> None:
+def test_damaged_file_is_named_and_unchanged(tmp_path: Path, keys: KeyFile) -> None:
     typed(tmp_path, "create", "alice")
     keys.path.write_text("{")
     done = typed(tmp_path, "create", "bob")

@@ -52,7 +52,7 @@ def checked(app: Flask, headers: dict[str, str]) -> tuple[int, Mapping[str, str]
     return check_key(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
 
 
-def test_every_route_but_open_ones_needs_key(app: Flask, client: FlaskClient) -> None:
+def test_every_protected_route_needs_a_key(app: Flask, client: FlaskClient) -> None:
     for method, path, endpoint in requests_of(app):
         answer = client.open(path, method=method, buffered=True)
         if endpoint in OPEN:
@@ -171,7 +171,7 @@ def test_session_cookie_is_protected(tmp_path: Path, tls: bool) -> None:
         assert page.status_code == 200 and "csrf-token" in page.text
 
 
-def test_session_changes_nothing_without_token_of_its_page(app: Flask, client: FlaskClient) -> None:
+def test_session_needs_the_page_token_for_changes(app: Flask, client: FlaskClient) -> None:
     log_in(client, key(app))
     token = token_of(client.get("/").text)
     job = "/v1/jobs/" + "0" * 24
@@ -228,7 +228,7 @@ def test_key_in_request_counts_before_cookie(app: Flask, client: FlaskClient) ->
     assert answer.status_code == 404, "a request with a key needs no token of a page"
 
 
-def test_nobody_is_logged_in_by_another_site(app: Flask, client: FlaskClient) -> None:
+def test_login_from_another_site_is_refused(app: Flask, client: FlaskClient) -> None:
     text, token = key(app), token_of(client.get("/login").text)
     assert client.post("/login", data={"key": text, "csrf": "x"}).status_code == 403
     assert client.post("/login", data={"key": text}).status_code == 403
@@ -243,7 +243,7 @@ def test_wrong_key_is_reported_and_not_shown(app: Flask, client: FlaskClient) ->
     assert answer.status_code == 401 and "not known" in answer.text and "wrong" not in answer.text
 
 
-def test_one_key_has_at_most_half_of_the_watchers() -> None:
+def test_key_may_use_half_of_the_event_streams() -> None:
     watchers = EventStreamLimiter(4)
     greedy = [watchers.hold(iter(["news"]), "greedy") for _ in range(2)]
     with pytest.raises(Overloaded):

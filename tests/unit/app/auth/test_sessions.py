@@ -18,7 +18,7 @@ def sessions(tmp_path: Path) -> Sessions:
     return Sessions(tmp_path / "sessions")
 
 
-def test_a_token_stands_for_its_key(sessions: Sessions, tmp_path: Path) -> None:
+def test_token_finds_its_key(sessions: Sessions, tmp_path: Path) -> None:
     token = sessions.create(ALICE)
     session = Sessions(tmp_path / "sessions").find(token)  # another worker's
     assert session is not None and (session.key, session.sha256) == (ALICE.id, ALICE.sha256)

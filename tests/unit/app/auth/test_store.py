@@ -32,7 +32,7 @@ def test_key_has_an_id_and_a_random_secret() -> None:
     assert len({new_secret()[1] for _ in range(100)}) == 100
 
 
-def test_file_holds_no_secret_and_nobody_else_reads_it(path: Path) -> None:
+def test_file_is_private_and_holds_no_secret(path: Path) -> None:
     _, text = store.create(path, wanted("alice"))
     assert text.rpartition("_")[2] not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640

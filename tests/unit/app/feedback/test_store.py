@@ -77,7 +77,7 @@ def test_unsure_answer_waits_and_never_replaces(store: FeedbackStore, tmp_path: 
     assert (entry["state"], entry["score"]) == ("confirmed", 0.2)
 
 
-def test_unsure_answers_beyond_limit_are_left_out(store: FeedbackStore, tmp_path: Path) -> None:
+def test_unsure_answers_beyond_the_limit_are_not_stored(store: FeedbackStore, tmp_path: Path) -> None:
     for number in range(4):
         store.put(upload(tmp_path, b"%d" % number), FACTS, [Answer("digits", predicted=("one",), score=0.1)])
     assert len(listed(store, state="unsure")) == 2
@@ -93,7 +93,7 @@ def test_corrections_beyond_limit_are_refused(store: FeedbackStore, tmp_path: Pa
     assert sorted(path.name for path in store.folders.path.iterdir()) == [clip.id for clip in store.folders.clips()]
 
 
-def test_one_key_has_half_of_the_places(store: FeedbackStore, tmp_path: Path) -> None:
+def test_key_may_use_half_of_the_places(store: FeedbackStore, tmp_path: Path) -> None:
     for number in range(2):
         put(store, upload(tmp_path, b"%d" % number), Answer("digits", labels=("one",)), "alice")
     with pytest.raises(FeedbackFull):
@@ -113,7 +113,7 @@ def test_correction_displaces_unsure_answers_when_full(store: FeedbackStore, tmp
     assert len(list(store.folders.path.iterdir())) == 2
 
 
-def test_the_last_entry_takes_the_file(store: FeedbackStore, tmp_path: Path) -> None:
+def test_removing_the_last_entry_removes_the_file(store: FeedbackStore, tmp_path: Path) -> None:
     source = upload(tmp_path)
     entries = [put(store, source, Answer(model, labels=("a",))) for model in ("one", "two")]
     store.remove(entries[0]["id"], None)

@@ -45,7 +45,7 @@ def test_a_grey_profile_is_applied_to_grey(tmp_path, saving):
     assert np.abs(frame.astype(int) - 188).max() <= 3  # half the light
 
 
-def test_a_cmyk_profile_says_what_inks_look_like(tmp_path):
+def test_cmyk_profile_is_applied(tmp_path):
     cyan = Image.new("CMYK", (64, 64), (255, 0, 0, 0))
     _, plain = seen(tmp_path, cyan, **JPEG)
     _, frame = seen(tmp_path, cyan, icc_profile=cmyk_profile(), **JPEG)
@@ -54,7 +54,7 @@ def test_a_cmyk_profile_says_what_inks_look_like(tmp_path):
 
 
 @pytest.mark.parametrize("profile", [grey_profile(1.0), cmyk_profile()], ids=["grey", "cmyk"])
-def test_a_profile_of_other_colours_changes_nothing(tmp_path, profile):
+def test_profile_of_another_colour_space_is_ignored(tmp_path, profile):
     picture = Image.fromarray(np.round(quarters(64, 64) * 255).astype(np.uint8))
     _, plain = seen(tmp_path, picture, **PNG)
     _, frame = seen(tmp_path, picture, icc_profile=profile, **PNG)

@@ -226,7 +226,7 @@ def test_a_profile_brings_colours_to_srgb(tmp_path, decoded):
     assert read_corners(decoded(path)) == "bgrw"
 
 
-def test_a_large_jpeg_takes_little_memory_to_open(tmp_path, decoded):
+def test_opening_a_large_jpeg_needs_little_memory(tmp_path, decoded):
     path = saved(tmp_path / "picture.jpeg", Image.new("RGB", (5000, 4000)))
     assert pictures.probe(whole(path), LIMITS).width == 5000
     assert decoded(path).max() == 0

@@ -63,7 +63,7 @@ def test_selection_must_leave_a_label() -> None:
         Selection(labels=("kick",), exclude=("kick",)).indices(LABELS)
 
 
-def test_nothing_is_written_as_none() -> None:
+def test_decision_without_labels_is_none() -> None:
     assert (decision_json([]), decision_json(["kick"])) == ("none", ["kick"])
 
 

@@ -66,7 +66,7 @@ def test_similarities_are_those_of_the_embeddings(store: JobStore) -> None:
     assert moment.similarity == pytest.approx(float(scenes[7] @ query), abs=2e-3)
 
 
-def test_neighbours_of_a_better_window_are_left_out(store: JobStore) -> None:
+def test_neighbours_of_a_better_window_are_skipped(store: JobStore) -> None:
     still = np.repeat(directions(1), 10, axis=0)
     job = keep_job(store, near(still, 0.05))
     windows = sorted(window for _, window in found(MomentSearch(store, ROOM), still[0], limit=10))

@@ -118,7 +118,7 @@ def test_earlier_of_two_frames_equally_near() -> None:
     assert frames_at(regular(30, 10), [0.05, 0.15, 0.25]) == [0, 1, 2]
 
 
-def test_frames_at_one_time_are_no_obstacle() -> None:
+def test_frames_may_have_equal_times() -> None:
     timing = Timing.of(np.array([0.0, 0.0, 0.033, 0.033, 0.066, 0.066]), np.array([0.0]), 0.1)
     assert [number // 2 for number in frames_at(timing, [0.0, 0.033, 0.07])] == [0, 1, 2]
 

@@ -20,7 +20,7 @@ def test_id_carries_its_node(node: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "a-", f"-{DIGITS}", f"A-{DIGITS}", f"a-b-{DIGITS}", f"../{DIGITS}", f"a-{DIGITS}0", "a"]
 )
-def test_what_is_no_id(text: str) -> None:
+def test_invalid_ids(text: str) -> None:
     assert not re.fullmatch(id_pattern(24), text)
 
 

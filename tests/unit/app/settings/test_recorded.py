@@ -31,7 +31,7 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def test_running_stack_is_found_by_its_run_folder_alone(stack: Settings, supervisor: socket.socket) -> None:
+def test_running_stack_is_found_by_its_run_folder(stack: Settings, supervisor: socket.socket) -> None:
     environment = {"CLIPSTACK_RUN_DIR": str(stack.run_dir)}
     assert recorded_settings.current(environment) == stack
     assert recorded_settings.current(environment | {"CLIPSTACK_PORT": "9191"}) == stack

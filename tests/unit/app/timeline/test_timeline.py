@@ -121,7 +121,7 @@ def test_segments_end_at_cuts() -> None:
     assert segments_of(scores("aaaaaaaaaa"), cuts=(4.3,)) == [(0, 4.3, "a"), (4.3, 10, "a")]
 
 
-def test_shot_shorter_than_window_takes_nearest() -> None:
+def test_shot_shorter_than_a_window_uses_the_nearest_window() -> None:
     assert segments_of(scores("aaaabbbbbb"), cuts=(4.2, 4.6)) == [(0, 4.2, "a"), (4.2, 4.6, "b"), (4.6, 10, "b")]
 
 

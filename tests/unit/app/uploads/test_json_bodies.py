@@ -74,7 +74,7 @@ def test_json_is_detected_by_type_or_first_bytes(tmp_path: Path, content_type: s
     assert (upload.content, upload.fields) == (b"\x00\x01\x02", {"top_k": "3"})
 
 
-def test_large_json_takes_little_memory(tmp_path: Path) -> None:
+def test_large_json_needs_little_memory(tmp_path: Path) -> None:
     body = b'{"file": "' + b"A" * (15 << 20) + b'"}'
     tracemalloc.start()
     try:

@@ -115,7 +115,7 @@ def test_a_file_part_without_a_file_name(tmp_path: Path) -> None:
     assert (upload.content, upload.name, upload.fields) == (CONTENT, "", {"top_k": "3"})
 
 
-def test_nothing_is_left_in_the_folder(tmp_path: Path) -> None:
+def test_temporary_files_are_removed(tmp_path: Path) -> None:
     take(tmp_path, data=CONTENT)
     take(tmp_path, json={"file": base64.b64encode(CONTENT).decode()})
     take(tmp_path, **form(FILE))

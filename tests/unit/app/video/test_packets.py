@@ -74,7 +74,7 @@ def test_reordered_frame_is_shown_in_display_order() -> None:
     assert [stamp // STEP for stamp in shown("mpegts", packets) if stamp][-5:] == [10, 8, 9, 13, 11]
 
 
-def test_restart_without_decoding_times_follows_what_was_shown() -> None:
+def test_restart_without_decoding_times_follows_the_last_frame() -> None:
     first = [(0, None), (2 * STEP, None), (STEP, 0), (4 * STEP, STEP), (3 * STEP, 2 * STEP)]
     packets = first + [
         (6 * STEP, 3 * STEP),

@@ -110,7 +110,7 @@ def test_page_is_the_last_if_no_node_has_more(
     assert page["next_cursor"] == cursor
 
 
-def test_nginx_knows_the_other_nodes_alone(tmp_path: Path) -> None:
+def test_nginx_knows_only_the_other_nodes(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     address = settings.other_nodes["b"]
     assert peers.upstreams(settings) == f"upstream peer_b {{ server {address} max_fails=0; }}\n"

@@ -45,12 +45,12 @@ KNOWN = {"model", "top_k", "clips", "sampling", "thumbnails"}
 @pytest.mark.parametrize(
     ("name", "meant"), [("topk", "top_k"), ("Top_K", "top_k"), ("clip", "clips"), ("Models", "model")]
 )
-def test_misspelled_name_is_refused_with_one_meant(name: str, meant: str) -> None:
+def test_misspelled_name_is_refused_with_a_suggestion(name: str, meant: str) -> None:
     with pytest.raises(InvalidParameter, match=f"unknown parameter '{name}': did you mean {meant}\\?"):
         check_names(["model", name], KNOWN)
 
 
-def test_another_name_is_refused_with_all_that_are_known() -> None:
+def test_unknown_name_is_refused_with_all_known_ones() -> None:
     with pytest.raises(InvalidParameter, match="'xxxx': this address knows clips, model, sampling, thumbnails, top_k"):
         check_names(["xxxx"], KNOWN)
     with pytest.raises(InvalidParameter, match="this address knows none"):

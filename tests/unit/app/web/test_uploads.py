@@ -108,12 +108,12 @@ def test_wrong_requests_are_refused(client: FlaskClient) -> None:
     assert client.head(path, headers=TUS).headers["Upload-Offset"] == "0"
 
 
-def test_upload_may_begin_with_its_creation(client: FlaskClient) -> None:
+def test_creation_may_carry_the_first_bytes(client: FlaskClient) -> None:
     answer = client.post("/v1/uploads", data=CONTENT, headers=CHUNK | {"Upload-Length": str(len(CONTENT))})
     assert (answer.status_code, answer.headers["Upload-Offset"]) == (201, str(len(CONTENT)))
 
 
-def test_removed_upload_is_gone(client: FlaskClient) -> None:
+def test_removed_upload_is_not_found(client: FlaskClient) -> None:
     path = create(client)
     assert client.delete(path, headers=TUS).status_code == 204
     assert client.head(path, headers=TUS).status_code == 404

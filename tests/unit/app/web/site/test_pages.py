@@ -22,7 +22,7 @@ def test_stages_of_no_time_at_all_have_no_width():
     assert [row["width"] for row in stages({"decode": 0.0, "infer": 0.0})] == [0, 0]
 
 
-def test_clip_in_middle_lies_in_middle():
+def test_clip_mark_is_at_its_time():
     assert spans([{"start_s": 4.0, "end_s": 6.0}], 10.0) == [{"x": 40.0, "width": 20.0}]
 
 
@@ -53,6 +53,6 @@ def test_facts_are_formatted():
     }
 
 
-def test_facts_that_are_not_known_are_left_out():
+def test_unknown_facts_are_omitted():
     picture = VIDEO | {"kind": "image", "name": "", "duration_s": None, "fps": None, "frames": 1, "rotation": 90}
     assert [name for name, _ in facts(picture)] == ["Size", "Picture", "Turned", "Codec", "Container"]

@@ -27,7 +27,7 @@ def test_downloads_of_one_worker_are_bounded(remote: RemoteFiles) -> None:
         pass
 
 
-def test_a_key_has_half_of_the_places(remote: RemoteFiles) -> None:
+def test_key_may_use_half_of_the_places(remote: RemoteFiles) -> None:
     with remote.place("one"), remote.place("one"):
         with pytest.raises(TooManyRequests), remote.place("one"):
             pass
@@ -61,7 +61,7 @@ def test_folder_for_results(remote: RemoteFiles) -> None:
     assert remote.check_results("") == ""
 
 
-def test_nothing_works_without_rules() -> None:
+def test_downloads_are_off_without_rules() -> None:
     remote = RemoteFiles(Settings.from_environment({}))
     assert remote.check_results("") == ""
     for call in (remote.check, remote.check_results):

@@ -90,9 +90,9 @@ def test_containers_have_few_rights(service: Compose, part: str) -> None:
 
 def test_decoders_lack_only_layers_that_docker_forbids(service: Compose) -> None:
     lines = service("exec", "-T", "web", "python", "-m", "app.sandbox").splitlines()
-    found = {name: word for name, word, *_ in (line.split() for line in lines)}
-    assert found.keys() == {"limits", "files", "user", "processes", "network", "calls"}
-    assert {name for name, word in found.items() if word != "holds"} <= {"processes", "network"}
+    layers = {name: word for name, word, *_ in (line.split() for line in lines)}
+    assert layers.keys() == {"limits", "files", "user", "processes", "network", "calls"}
+    assert {name for name, word in layers.items() if word != "holds"} <= {"processes", "network"}
 
 
 def test_only_the_port_of_nginx_is_published(service: Compose) -> None:

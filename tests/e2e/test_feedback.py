@@ -109,7 +109,7 @@ def test_feedback_of_another_key_is_not_found(
         answer = other.post("/v1/feedback", params={"job": job, "labels": "x"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "job_not_found")
     assert httpx.get(f"{feedback_stack.url}/v1/feedback").status_code == 401
-    assert entry["id"] in [each["id"] for each in listed(http)]
+    assert entry["id"] in [item["id"] for item in listed(http)]
 
 
 def test_unsure_answers_wait_and_are_answered(http: httpx.Client, film: Path) -> None:

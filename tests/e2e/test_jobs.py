@@ -86,9 +86,9 @@ def test_job_of_killed_worker_resumes(stack: Stack, http: httpx.Client, long_fil
     before = len(read(journal(stack, identity)).scores)
     assert processes.wait_until_gone([worker], 5)
     job = wait_for_job(http, identity)
-    found = read(journal(stack, identity))  # raises if a window is missing or duplicated
+    contents = read(journal(stack, identity))  # raises if a window is missing or duplicated
     assert (job["state"], job["tries"]) == ("done", 1)
-    assert len(found.scores) == job["progress"]["windows"] > before > 20
+    assert len(contents.scores) == job["progress"]["windows"] > before > 20
     assert job["timeline"]["cuts_s"] == pytest.approx([20.0], abs=0.11)
 
 

@@ -69,8 +69,8 @@ def test_film_of_three_objects_gets_three_segments(stack: Stack, tmp_path: Path)
         job = http.post("/v1/jobs", params={"model": "objects"}, content=film.read_bytes()).json()
         timeline = wait_for_job(http, job["id"])["timeline"]
     assert (timeline["window_s"], timeline["hop_s"]) == (0.0, 0.5)
-    found = [(segment["label"], round(segment["start_s"])) for segment in timeline["segments"]]
-    assert found == [("espresso", 0), ("tripod", 3), ("moped", 6)]
+    segments = [(segment["label"], round(segment["start_s"])) for segment in timeline["segments"]]
+    assert segments == [("espresso", 0), ("tripod", 3), ("moped", 6)]
     assert min(segment["score"] for segment in timeline["segments"]) > 0.5
 
 

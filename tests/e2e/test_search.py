@@ -84,9 +84,9 @@ def test_five_nearest_windows_show_the_same_scene(stack: Stack, jobs: list[str])
 def test_a_picture_finds_the_moments_that_show_it(stack: Stack, jobs: list[str]) -> None:
     answer = search(stack, photograph_file("coffee"), limit=4)
     assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert (found["model"], len(found["matches"])) == ("objects", 4)
-    for match in found["matches"]:
+    result = answer.json()
+    assert (result["model"], len(result["matches"])) == ("objects", 4)
+    for match in result["matches"]:
         assert (match["window"], match["label"]) == (SCENES.index("coffee"), "espresso")
         assert match["start_s"] == match["window"]
         assert match["similarity"] > 0.6

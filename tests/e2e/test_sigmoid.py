@@ -96,8 +96,8 @@ def check_tracks(segments: list[dict[str, Any]]) -> None:
     tracks = spans(segments)
     assert tracks.keys() == INTERVALS.keys()
     for label, expected in INTERVALS.items():
-        (found,) = tracks[label]
-        assert found == pytest.approx(expected, abs=NEAR_S), label
+        (interval,) = tracks[label]
+        assert interval == pytest.approx(expected, abs=NEAR_S), label
 
 
 @pytest.mark.parametrize("fade_s", [0.0, 0.8], ids=["cuts", "fades"])

@@ -210,8 +210,8 @@ def test_classification_names_the_labels_best_first(triton: grpc.InferenceServer
 
 
 def test_parameters_describe_the_clip(triton: grpc.InferenceServerClient) -> None:
-    found = triton.get_model_config("video").config.parameters
-    assert {name: value.string_value for name, value in found.items()} == {
+    parameters = triton.get_model_config("video").config.parameters
+    assert {name: value.string_value for name, value in parameters.items()} == {
         "kind": "video",
         "frames": "4",
         "stride": "2",

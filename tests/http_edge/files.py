@@ -257,12 +257,12 @@ class Boxes:
 
 
 def _boxes(data: bytes) -> Sequence[tuple[bytes, bytes]]:
-    found, at = [], 0
+    boxes, at = [], 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
-        found.append((data[at + 4 : at + 8], data[at + 8 : at + size]))
+        boxes.append((data[at + 4 : at + 8], data[at + 8 : at + size]))
         at += size
-    return found
+    return boxes
 
 
 def _box(name: bytes, body: bytes) -> bytes:

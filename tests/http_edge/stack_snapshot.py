@@ -65,20 +65,20 @@ def _busy(stack: Stack) -> int:
 
 def logs(stack: Stack) -> dict[str, list[str]]:
     """Return the lines of each log."""
-    found = {}
+    lines = {}
     for path in sorted(Path(stack.run_dir, "logs").glob("*.log")):
-        found[path.name] = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
-    return found
+        lines[path.name] = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    return lines
 
 
 def tracebacks(stack: Stack) -> list[str]:
     """Return the first or last line of each traceback in the logs, after the log's name."""
-    found = []
+    tracebacks = []
     for name, lines in logs(stack).items():
         for number, line in enumerate(lines):
             if line.startswith("Traceback"):
                 last = next((item for item in lines[number + 1 :] if item and item[0] not in " \t"), "")
-                found.append(f"{name}: {last[:100]}")
+                tracebacks.append(f"{name}: {last[:100]}")
             elif "Traceback" in line:
-                found.append(f"{name}: {line[:160]}")
-    return found
+                tracebacks.append(f"{name}: {line[:160]}")
+    return tracebacks

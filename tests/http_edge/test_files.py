@@ -113,9 +113,9 @@ def test_bomb(check_response: ResponseCheck, tmp_path: Path) -> None:
     check_response(
         post("/v1/classify", files.promising(tmp_path, b"stts", 12, 0x7FFFFFFF)), "422 undecodable", what="our own"
     )
-    found = FOOTAGE.parent / "bad" / "stts_bomb.mp4"
-    if found.exists():
-        check_response(post("/v1/classify", found.read_bytes()), "422 undecodable", what="one that aborted decord")
+    bomb = FOOTAGE.parent / "bad" / "stts_bomb.mp4"
+    if bomb.exists():
+        check_response(post("/v1/classify", bomb.read_bytes()), "422 undecodable", what="one that aborted decord")
     else:
         pass
 

@@ -24,8 +24,8 @@ for tasks in sorted(folder.glob("*.json")):
     interface = LabelInterface(config)
     interface.validate()
     for task in json.loads(tasks.read_text()):
-        assert all(interface.validate_annotation(each) for each in task["annotations"])
-        assert all(interface.validate_prediction(each) for each in task["predictions"])
+        assert all(interface.validate_annotation(item) for item in task["annotations"])
+        assert all(interface.validate_prediction(item) for item in task["predictions"])
     for name in ("JSON", "JSON_MIN", "CSV"):
         out = folder / "converted" / tasks.stem / name
         Converter(config, str(folder)).convert(str(tasks), str(out), name, is_dir=False)

@@ -60,12 +60,12 @@ async def nobody_reads(pipe: BinaryIO) -> None:
 
 def decoder_pids() -> set[int]:
     """Return our processes with a decoder's limits: they may write no file."""
-    found = set()
+    pids = set()
     for pid in descendants(os.getpid()):
         try:
             limits = Path(f"/proc/{pid}/limits").read_text()
         except OSError:
             continue
         if limits[limits.index("Max file size") :].split()[3] == "0":
-            found.add(pid)
-    return found
+            pids.add(pid)
+    return pids

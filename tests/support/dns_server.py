@@ -48,11 +48,11 @@ class _Handler(socketserver.BaseRequestHandler):
         if SILENT in self.server.table.get(name, ()):
             return
         addresses = self.server.addresses(name, kind)
-        code, found = (NAME_ERROR, []) if addresses is None else (0, addresses)
-        header = message[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(found), 0, 0)
+        code, answers = (NAME_ERROR, []) if addresses is None else (0, addresses)
+        header = message[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(answers), 0, 0)
         records = b"".join(
             b"\xc0\x0c" + struct.pack("!HHIH", kind, IN, 0, len(packed)) + packed
-            for packed in (ip_address(address).packed for address in found)
+            for packed in (ip_address(address).packed for address in answers)
         )
         answer_socket.sendto(header + message[12 : end + 4] + records, self.client_address)
 

@@ -19,7 +19,7 @@ Things = frozenset[str]
 
 def parents() -> dict[int, int]:
     """Return the parent of every process of the machine that is no zombie."""
-    found = {}
+    parents_by_pid = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdecimal():
             continue
@@ -29,8 +29,8 @@ def parents() -> dict[int, int]:
         except (FileNotFoundError, ProcessLookupError):
             continue  # ended while we looked
         if state not in b"ZX":
-            found[int(entry.name)] = int(parent)
-    return found
+            parents_by_pid[int(entry.name)] = int(parent)
+    return parents_by_pid
 
 
 def is_childless() -> bool:
@@ -45,10 +45,10 @@ def is_childless() -> bool:
 def descendants(root: int, table: Mapping[int, int] | None = None) -> set[int]:
     """Return the pids of all descendants of `root`."""
     table = parents() if table is None else table
-    family, found = {root}, {root}
-    while found:
-        found = {pid for pid, parent in table.items() if parent in found} - family
-        family |= found
+    family, generation = {root}, {root}
+    while generation:
+        generation = {pid for pid, parent in table.items() if parent in generation} - family
+        family |= generation
     return family - {root}
 
 
@@ -59,12 +59,12 @@ def regions(table: Mapping[int, int] | None = None) -> set[str]:
     """
     alive = parents() if table is None else table
     ours = descendants(os.getpid(), alive) | {os.getpid()}
-    found = set()
+    regions = set()
     for path in SHARED_MEMORY.glob("clipstack-*"):
         owner = path.name.split("-")[1]
         if not owner.isdecimal() or int(owner) in ours or int(owner) not in alive:
-            found.add(str(path))
-    return found
+            regions.add(str(path))
+    return regions
 
 
 def processes(table: Mapping[int, int], spared: int | None = None) -> set[str]:

@@ -13,21 +13,21 @@ def is_loopback(address: str) -> bool:
 
 def listeners() -> dict[str, str]:
     """Return inode and local address, in the kernel's format, of every listening TCP socket."""
-    found = {}
+    sockets = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(table) as lines:
             for fields in (line.split() for line in list(lines)[1:]):
                 if fields[3] == "0A":
-                    found[fields[9]] = fields[1]
-    return found
+                    sockets[fields[9]] = fields[1]
+    return sockets
 
 
 def sockets(pids: Iterable[int]) -> set[str]:
-    found = set()
+    ports = set()
     for pid in pids:
         try:
             links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
         except OSError:
             continue
-        found |= {link[8:-1] for link in links if link.startswith("socket:[")}
-    return found
+        ports |= {link[8:-1] for link in links if link.startswith("socket:[")}
+    return ports

@@ -25,13 +25,13 @@ def connect_as(user: str, path: Path) -> str:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(str(path))
-            said = "connected"
+            outcome = "connected"
         except OSError as error:
-            said = type(error).__name__
-        os.write(end[1], said.encode())
+            outcome = type(error).__name__
+        os.write(end[1], outcome.encode())
         os._exit(0)
     os.waitpid(child, 0)
-    said = os.read(end[0], 100).decode()
+    outcome = os.read(end[0], 100).decode()
     os.close(end[0])
     os.close(end[1])
-    return said
+    return outcome

@@ -56,10 +56,10 @@ def serious_issues(page: Page) -> list[str]:
     """Return the serious and critical findings of axe-core: the rule, and where."""
     source = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
     page.evaluate(source)
-    found: list[dict[str, Any]] = page.evaluate("axe.run().then(({ violations }) => violations)")
+    violations: list[dict[str, Any]] = page.evaluate("axe.run().then(({ violations }) => violations)")
     return [
         f"{issue['id']}: {issue['help']} at {node['target']}: {node['failureSummary']}"
-        for issue in found
+        for issue in violations
         if issue["impact"] in ("serious", "critical")
         for node in issue["nodes"]
     ]

@@ -27,14 +27,14 @@ def film(pan: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def offsets(page: Page) -> list[int]:
     """Return the offset of each chunk that the page sends."""
-    found: list[int] = []
+    offsets: list[int] = []
 
     def note(request: Request) -> None:
         if request.method == "PATCH":
-            found.append(int(request.headers["upload-offset"]))
+            offsets.append(int(request.headers["upload-offset"]))
 
     page.on("request", note)
-    return found
+    return offsets
 
 
 def test_large_film_continues_after_reload(context: BrowserContext, page: Page, film: Path, offsets: list[int]) -> None:

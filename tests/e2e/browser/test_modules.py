@@ -27,8 +27,8 @@ SAME = {
 
 def address(page: Page, module: str) -> str:
     """Return the URL from which the page imports this module."""
-    found: str = page.locator("script[type=module]").evaluate("script => script.src")
-    return found.replace("page.js", f"{module}.js")
+    url: str = page.locator("script[type=module]").evaluate("script => script.src")
+    return url.replace("page.js", f"{module}.js")
 
 
 def called(page: Page, module: str, function: str, *arguments: Any) -> Any:
@@ -97,10 +97,10 @@ OVERLAPPING = [
 
 
 @pytest.mark.parametrize(
-    ("time", "found"), [(0.5, []), (1, [0]), (5, [0, 1]), (6, [1]), (9.1, [1]), (9.5, [])], ids=str
+    ("time", "expected"), [(0.5, []), (1, [0]), (5, [0, 1]), (6, [1]), (9.1, [1]), (9.5, [])], ids=str
 )
-def test_segments_at_a_time_with_gaps_and_overlaps(page: Page, time: float, found: list[int]) -> None:
-    assert called(page, "segments", "segmentsAt", OVERLAPPING, time) == found
+def test_segments_at_a_time_with_gaps_and_overlaps(page: Page, time: float, expected: list[int]) -> None:
+    assert called(page, "segments", "segmentsAt", OVERLAPPING, time) == expected
 
 
 MIXED = [
@@ -110,7 +110,7 @@ MIXED = [
 
 
 @pytest.mark.parametrize(
-    ("order", "doubtful", "found"),
+    ("order", "doubtful", "expected"),
     [
         ("time", False, [0, 1, 2, 3]),
         ("doubt", False, [2, 1, 0, 3]),
@@ -118,8 +118,8 @@ MIXED = [
         ("length", True, [2, 1]),
     ],
 )
-def test_segments_are_sorted_and_filtered(page: Page, order: str, doubtful: bool, found: list[int]) -> None:
-    assert called(page, "segments", "ordered", MIXED, order, doubtful) == found
+def test_segments_are_sorted_and_filtered(page: Page, order: str, doubtful: bool, expected: list[int]) -> None:
+    assert called(page, "segments", "ordered", MIXED, order, doubtful) == expected
 
 
 def test_next_doubtful_segment_wraps_around(page: Page) -> None:

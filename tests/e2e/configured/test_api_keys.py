@@ -123,7 +123,7 @@ def test_job_of_another_owner_is_not_found(stack: Stack, alice: httpx.Client, bo
             assert answer.json()["error"]["message"] == missing["message"], (
                 "an id that never existed gets the same answer"
             )
-    assert job in [each["id"] for each in alice.get("/v1/jobs").json()["jobs"]]
+    assert job in [item["id"] for item in alice.get("/v1/jobs").json()["jobs"]]
     assert bob.get("/v1/jobs").json()["jobs"] == []
     for path in ("", "/source", "/thumbnails/0.jpg", "/timeline?format=csv", "/events"):
         assert alice.get(f"/v1/jobs/{job}{path}").status_code == 200, path
@@ -134,9 +134,9 @@ def test_search_finds_only_own_jobs(alice: httpx.Client, bob: httpx.Client, film
     for client, job_id in own.items():
         assert wait_for_job(client, job_id)["state"] == "done"
     for client, other in ((alice, bob), (bob, alice)):
-        found = client.post("/v1/search", content=film.read_bytes(), params={"limit": 100}).json()
-        assert {match["job"] for match in found["matches"]} == {own[client]}
-        assert found["searched"]["jobs"] == 1
+        result = client.post("/v1/search", content=film.read_bytes(), params={"limit": 100}).json()
+        assert {match["job"] for match in result["matches"]} == {own[client]}
+        assert result["searched"]["jobs"] == 1
         refused = client.post("/v1/search", params={"job": own[other], "window": 0})
         assert (refused.status_code, refused.json()["error"]["code"]) == (404, "job_not_found")
 

@@ -151,12 +151,12 @@ def _transparent() -> list[Case]:
         "clear_vp8.webm": ("libvpx", "yuva420p", VPX, "VP8"),
         "clear_vp9.mkv": ("libvpx-vp9", "yuva420p", VPX, "VP9"),
     }  # fmt: skip
-    found = [
+    cases = [
         quarters_case(file, _clear_film(codec, pixels, options), f"{what}, two quarters transparent", quarters=ON_PAPER)
         for file, (codec, pixels, options, what) in films.items()
     ]
     return [
-        *found,
+        *cases,
         quarters_case("clear.gif", _clear_gif, "GIF, two quarters transparent", quarters=ON_PAPER, within=20),
     ]
 

@@ -38,10 +38,10 @@ def faults(entry: Entry, status: int, body: dict[str, Any]) -> list[str]:
     """Return a sentence for each thing in the answer that is not as the entry says; none when all is right."""
     if status != 200:
         message = body.get("error", {}).get("message", "")
-        found = [] if status in (entry["status"], *entry.get("or_status", ())) else [f"status {status}: {message}"]
+        faults = [] if status in (entry["status"], *entry.get("or_status", ())) else [f"status {status}: {message}"]
         if entry.get("message") and entry["message"].lower() not in message.lower():
-            found.append(f"the message lacks {entry['message']!r}: {message}")
-        return found
+            faults.append(f"the message lacks {entry['message']!r}: {message}")
+        return faults
     if status != entry["status"]:
         return [f"status {status}, right is {entry['status']}"]
     return [*_media_faults(entry, body["media"]), *_label_faults(entry, body), *_colour_faults(entry, body)]
@@ -51,55 +51,55 @@ def job_faults(entry: Entry, job: dict[str, Any]) -> list[str]:
     """Return a sentence for each thing in a finished job's timeline that is not as the entry says."""
     if job["state"] != "done":
         return [f"the job {job['state']}: {job.get('error')}"]
-    timeline, found = job["timeline"], []
+    timeline, faults = job["timeline"], []
     if right := entry.get("job_label"):
         longest = max(timeline["segments"], key=lambda segment: segment["end_s"] - segment["start_s"])
         if longest["label"] != right:
-            found.append(f"the longest segment is {longest['label']}, right is {right}")
+            faults.append(f"the longest segment is {longest['label']}, right is {right}")
     right_s = entry.get("job_changes_s") or ()
     cuts_s = timeline["cuts_s"]
     if right_s and (len(cuts_s) != len(right_s) or max(abs(a - b) for a, b in zip(cuts_s, right_s, strict=True)) > 0.3):
-        found.append(f"scenes begin at {cuts_s}, right is {list(right_s)}")
-    return found
+        faults.append(f"scenes begin at {cuts_s}, right is {list(right_s)}")
+    return faults
 
 
 def _media_faults(entry: Entry, media: dict[str, Any]) -> list[str]:
-    found = []
+    faults = []
     if (right_s := entry.get("duration_s")) is not None:
         duration_s = media.get("duration_s") or 0.0
         if abs(duration_s - right_s) > 0.05 * right_s + 0.1:
-            found.append(f"duration_s {duration_s}, right is {right_s}")
+            faults.append(f"duration_s {duration_s}, right is {right_s}")
     if (size := entry.get("size")) and max(abs(media["width"] - size[0]), abs(media["height"] - size[1])) > 2:
-        found.append(f"size {media['width']}x{media['height']}, right is {size[0]}x{size[1]}")
+        faults.append(f"size {media['width']}x{media['height']}, right is {size[0]}x{size[1]}")
     for key in ("rotation", "mirrored", "frames", "codec", "container", "truncated"):
         if key in entry and media.get(key) != entry[key]:
-            found.append(f"{key} {media.get(key)}, right is {entry[key]}")
-    return found
+            faults.append(f"{key} {media.get(key)}, right is {entry[key]}")
+    return faults
 
 
 def _label_faults(entry: Entry, body: dict[str, Any]) -> list[str]:
-    found, best, warnings = [], body["predictions"][0], " ".join(body["warnings"])
+    faults, best, warnings = [], body["predictions"][0], " ".join(body["warnings"])
     labels = entry.get("label") or ()
     labels = [labels] if isinstance(labels, str) else labels
     if labels and best["label"] not in labels and not (entry.get("or_warning") and warnings):
-        found.append(f"label {best['label']} {best['score']:.2f}, right is {' or '.join(labels)}")
+        faults.append(f"label {best['label']} {best['score']:.2f}, right is {' or '.join(labels)}")
     if entry.get("warning") and entry["warning"] not in warnings:
-        found.append(f"no warning contains {entry['warning']!r}: {warnings}")
+        faults.append(f"no warning contains {entry['warning']!r}: {warnings}")
     if entry.get("no_warning") and entry["no_warning"] in warnings:
-        found.append(f"a false warning: {warnings}")
-    return found
+        faults.append(f"a false warning: {warnings}")
+    return faults
 
 
 def _colour_faults(entry: Entry, body: dict[str, Any]) -> list[str]:
     if not entry.get("quarters"):
         return []
     picture = Image.open(io.BytesIO(base64.b64decode(body["thumbnails"][0].split(",", 1)[1]))).convert("RGB")
-    found = []
+    faults = []
     for name, (x, y) in zip(entry["quarters"], PLACES, strict=True):
         pixel = picture.getpixel((int(picture.width * x), int(picture.height * y)))
         if max(abs(a - b) for a, b in zip(pixel, COLOURS[name], strict=True)) > entry.get("within", 25):
-            found.append(f"the {name} quarter is {pixel}")
-    return found
+            faults.append(f"the {name} quarter is {pixel}")
+    return faults
 
 
 def summary(status: int, body: dict[str, Any]) -> str:

@@ -22,13 +22,13 @@ def cases() -> list[Case]:
 
 
 def _orientations() -> list[Case]:
-    found = []
+    cases = []
     for suffix, codec in (("mp4", "libx264"), ("mkv", "libx264"), ("mov", "mjpeg")):
         for rotation in (0, 90, 180, 270):
             for mirrored in (False, True):
                 if (rotation, mirrored) != (0, False) and (suffix == "mp4" or mirrored):
-                    found.append(_turned(suffix, codec, rotation, mirrored))
-    return found
+                    cases.append(_turned(suffix, codec, rotation, mirrored))
+    return cases
 
 
 def _turned(suffix: str, codec: str, rotation: int, mirrored: bool) -> Case:

@@ -52,8 +52,8 @@ def series(stack: Stack) -> dict[str, float]:
 
 def lines(stack: Stack, log: str) -> list[dict[str, Any]]:
     """Return the lines of a log that are JSON."""
-    found = (stack.run_dir / "logs" / log).read_text().splitlines()
-    return [json.loads(line) for line in found if line.startswith("{")]
+    rows = (stack.run_dir / "logs" / log).read_text().splitlines()
+    return [json.loads(line) for line in rows if line.startswith("{")]
 
 
 def workers(stack: Stack) -> list[int]:

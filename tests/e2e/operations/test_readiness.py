@@ -22,11 +22,11 @@ def workers(stack: Stack) -> dict[int, WorkerStatus]:
     """Return the status of each living worker by pid."""
     folder = stack.run_dir / paths.WORKER_STATUS
     WorkerRegistry(folder).statuses()  # removes the records of dead ones
-    found = {}
+    statuses = {}
     for path in folder.glob("[0-9]*"):
         if not path.suffix:
-            found[int(path.name)] = WorkerStatus(**json.loads(path.read_text()))
-    return found
+            statuses[int(path.name)] = WorkerStatus(**json.loads(path.read_text()))
+    return statuses
 
 
 def is_warm(facts: WorkerStatus) -> bool:

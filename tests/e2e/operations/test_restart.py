@@ -99,10 +99,10 @@ def test_nginx_without_pid_file_belongs_to_the_stack(stack):
     written = number.read_text()
 
     number.unlink()
-    found = nginx_processes(stack)
+    before = nginx_processes(stack)
     number.write_text(written)
 
-    assert found == nginx and len(nginx) > 1
+    assert before == nginx and len(nginx) > 1
 
 
 def test_region_of_killed_worker_is_removed_and_forgotten(stack):

@@ -90,10 +90,10 @@ def test_most_expensive_valid_message_is_cheap() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
-@pytest.mark.parametrize("said", FALSE.values(), ids=FALSE)
-def test_record_fields_and_types_are_checked(said: object) -> None:
+@pytest.mark.parametrize("message", FALSE.values(), ids=FALSE)
+def test_record_fields_and_types_are_checked(message: object) -> None:
     with pytest.raises(pickle.PicklingError):
-        decode(json.dumps(said).encode())
+        decode(json.dumps(message).encode())
 
 
 @pytest.mark.parametrize("thing", [os.system, set(), {"a": 1}, b"bytes", float("nan"), Undecodable], ids=str)

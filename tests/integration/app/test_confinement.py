@@ -99,10 +99,10 @@ def place(tmp_path) -> Iterator[Place]:
 
 
 def test_every_sandbox_layer_works_or_says_why():
-    found = available(SandboxConfig(()))
-    assert {layer.name for layer in found} == LAYERS
-    assert all(layer.note for layer in found)
-    assert table(found).count("\n") == len(found) - 1
+    layers = available(SandboxConfig(()))
+    assert {layer.name for layer in layers} == LAYERS
+    assert all(layer.note for layer in layers)
+    assert table(layers).count("\n") == len(layers) - 1
     assert current_layers() == ()  # this process has no layer
 
 
@@ -127,25 +127,25 @@ def test_missing_kernel_feature_drops_only_its_layer(lacking, lost, place):
 
 def test_files_outside_cannot_be_read_with_landlock(place):
     names = ("public", "secret", "film")
-    _, said = attempts([("read", place.paths[name]) for name in names], **place.confinement(own_user=False))
-    assert said == ["EACCES", "EACCES", "film"]
+    _, results = attempts([("read", place.paths[name]) for name in names], **place.confinement(own_user=False))
+    assert results == ["EACCES", "EACCES", "film"]
 
 
 @pytest.mark.skipif(not ROOT, reason="only root has other users")
 def test_decoders_of_a_root_service_drop_root(place):
     actions = [("numbers",), ("become_root",), ("read", place.paths["secret"]), ("read", place.paths["public"])]
-    found, said = attempts(actions, ["landlock", "seccomp"], **place.confinement())
-    assert found["user"][0]
-    numbers, root, secret, public = said
+    layers, results = attempts(actions, ["landlock", "seccomp"], **place.confinement())
+    assert layers["user"][0]
+    numbers, root, secret, public = results
     assert numbers.split() == ["65534", "65534", "0" * 16]
     assert (root, secret, public) == ("EINVAL", "EACCES", "public")
 
 
 @pytest.mark.skipif(not ROOT, reason="only root has other users")
 def test_root_without_capabilities_warns_about_root_decoders(place):
-    found, (said,) = attempts([("read", place.paths["film"])], ["setuid"], **place.confinement())
+    found, (result,) = attempts([("read", place.paths["film"])], ["setuid"], **place.confinement())
     assert not found["user"][0]
-    assert said == "film"
+    assert result == "film"
 
 
 @pytest.mark.skipif(not ROOT, reason="only root has other users")
@@ -162,8 +162,8 @@ def test_file_of_root_is_opened_for_decoders(tmp_path):
     SandboxConfig(readable).admit(str(film))
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (film, inner, inner.parent, tmp_path)]
     assert modes == [0o640, 0o710, 0o710, 0o700]
-    found = attempts([("read", str(film))], user=33, readable=[], own_user=False)[1]
-    assert found == ["EACCES"]
+    results = attempts([("read", str(film))], user=33, readable=[], own_user=False)[1]
+    assert results == ["EACCES"]
 
 
 def test_folder_of_a_file_stays_closed_to_decoders(place):
@@ -201,17 +201,17 @@ def test_hostile_files_make_no_connection(lacking, place, listening):
         ("demux", str(playlist), "hls"), ("demux", str(segments), "concat"), ("demux", str(description), "sdp"),
         ("decode", str(playlist)), ("decode", str(segments)), ("decode", str(description)),
     ]  # fmt: skip
-    _, said = attempts(actions, lacking, **place.confinement())
-    assert listening.met == 0, dict(zip(actions, said, strict=True))
-    assert set(said[:1]) <= REFUSED
-    assert not any(word.endswith(("packets", "frames")) for word in said), said
+    _, results = attempts(actions, lacking, **place.confinement())
+    assert listening.met == 0, dict(zip(actions, results, strict=True))
+    assert set(results[:1]) <= REFUSED
+    assert not any(word.endswith(("packets", "frames")) for word in results), results
 
 
 def test_connections_are_made_without_the_layers(place, listening):
     at = f"127.0.0.1:{listening.port}"
     actions = [("connect", listening.port), ("demux", f"http://{at}/a.mp4")]
-    _, said = attempts(actions, mode="off", **place.confinement())
-    assert said[0] == "connected"
+    _, results = attempts(actions, mode="off", **place.confinement())
+    assert results[0] == "connected"
     assert listening.met >= 2
 
 
@@ -224,9 +224,9 @@ def test_a_playlist_cannot_open_another_file(place):
     for target in (film, inside):
         (place.folder / f"{target.stem}.ffconcat").write_text(f"ffconcat version 1.0\nfile {target}\n")
         actions.append(("demux", str(place.folder / f"{target.stem}.ffconcat"), "concat"))
-    _, said = attempts(actions, **place.confinement())
-    assert said[1].endswith("packets")
-    assert not said[0].endswith("packets")
+    _, results = attempts(actions, **place.confinement())
+    assert results[1].endswith("packets")
+    assert not results[0].endswith("packets")
 
 
 @pytest.mark.parametrize(
@@ -249,10 +249,10 @@ def test_limits_hold_in_every_mode(mode, place):
         ("lengthen_region", region),
         ("spin",),
     ]
-    _, said = attempts(actions, mode=mode, memory_bytes=500 << 20, **place.confinement())
-    assert said[:2] == ["MemoryError", "1000"]
-    assert 64 < int(said[2]) < 128
-    assert said[3:] == ["EFBIG", "ended -24"]  # SIGXCPU
+    _, results = attempts(actions, mode=mode, memory_bytes=500 << 20, **place.confinement())
+    assert results[:2] == ["MemoryError", "1000"]
+    assert 64 < int(results[2]) < 128
+    assert results[3:] == ["EFBIG", "ended -24"]  # SIGXCPU
 
 
 def test_all_modules_are_preloaded(place):
@@ -267,8 +267,8 @@ def test_all_modules_are_preloaded(place):
     paths[7].write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
     for path in paths:
         path.chmod(0o644)
-    _, said = attempts([("load_late", *map(str, paths))], **place.confinement())
-    assert said == [""]
+    _, results = attempts([("load_late", *map(str, paths))], **place.confinement())
+    assert results == [""]
 
 
 def test_disabled_sandbox_is_logged(place):
@@ -278,11 +278,11 @@ def test_disabled_sandbox_is_logged(place):
 
 
 def test_missing_layer_is_logged_once_or_prevents_start(caplog):
-    found = (Layer("files", True, "Landlock 7"), Layer("network", False, "Operation not permitted"))
-    assert missing(found[:1]) == ""
-    report_missing(found[:1], SandboxConfig((), mode="required"))
+    layers = (Layer("files", True, "Landlock 7"), Layer("network", False, "Operation not permitted"))
+    assert missing(layers[:1]) == ""
+    report_missing(layers[:1], SandboxConfig((), mode="required"))
     assert not caplog.records
-    report_missing(found, SandboxConfig(()))
+    report_missing(layers, SandboxConfig(()))
     assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == ["Operation not permitted"]
     with pytest.raises(SandboxError, match="network: Operation not permitted"):
-        report_missing(found, SandboxConfig((), mode="required"))
+        report_missing(layers, SandboxConfig((), mode="required"))

@@ -38,6 +38,6 @@ def test_key_check_has_its_own_socket(app: Flask) -> None:
         listener.bind(str(path))
         listener.listen()
         KeyCheckServer(listener, app.extensions["clipstack.access"]).start()
-        said = [ask(path, head).split()[1] for head in shown]
+        statuses = [ask(path, head).split()[1] for head in shown]
         listener.shutdown(socket.SHUT_RDWR)  # ends the thread
-    assert said == [b"204", b"401", b"401"]
+    assert statuses == [b"204", b"401", b"401"]

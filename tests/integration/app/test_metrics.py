@@ -74,8 +74,8 @@ def series(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def value(found: dict[tuple[str, frozenset[tuple[str, str]]], float], name: str, **labels: str) -> float | None:
-    return found.get((name, frozenset(labels.items())))
+def value(metrics: dict[tuple[str, frozenset[tuple[str, str]]], float], name: str, **labels: str) -> float | None:
+    return metrics.get((name, frozenset(labels.items())))
 
 
 REQUEST = {"method": "GET", "route": "/", "status": "200", "code": "ok"}
@@ -83,19 +83,19 @@ REQUEST = {"method": "GET", "route": "/", "status": "200", "code": "ok"}
 
 def test_killed_process_keeps_counters_and_loses_gauges(tmp_path: Path) -> None:
     with worker(tmp_path), worker(tmp_path) as killed, worker(tmp_path, "jobs"):
-        found = stats(tmp_path)
-        assert value(found, "clipstack_requests_total", **REQUEST) == 3
-        assert value(found, "clipstack_processes", program="web") == 2
+        metrics = stats(tmp_path)
+        assert value(metrics, "clipstack_requests_total", **REQUEST) == 3
+        assert value(metrics, "clipstack_processes", program="web") == 2
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-        found = stats(tmp_path)  # although its death was not reported
-        assert value(found, "clipstack_requests_total", **REQUEST) == 3
-        assert value(found, "clipstack_stage_seconds_count", stage="infer") == 3
-        assert value(found, "clipstack_stage_seconds_bucket", stage="infer", le="0.05") == 3
-        assert value(found, "clipstack_stage_seconds_bucket", stage="infer", le="0.025") == 0
-        assert value(found, "clipstack_processes", program="web") == 1
-        assert value(found, "clipstack_slots", program="web", state="used") == 2
-        assert value(found, "clipstack_slots", program="jobs", state="used") == 2
+        metrics = stats(tmp_path)  # although its death was not reported
+        assert value(metrics, "clipstack_requests_total", **REQUEST) == 3
+        assert value(metrics, "clipstack_stage_seconds_count", stage="infer") == 3
+        assert value(metrics, "clipstack_stage_seconds_bucket", stage="infer", le="0.05") == 3
+        assert value(metrics, "clipstack_stage_seconds_bucket", stage="infer", le="0.025") == 0
+        assert value(metrics, "clipstack_processes", program="web") == 1
+        assert value(metrics, "clipstack_slots", program="web", state="used") == 2
+        assert value(metrics, "clipstack_slots", program="jobs", state="used") == 2
 
 
 HEADED = struct.pack("i4xi", 64, 9) + b"[7]  " * 20
@@ -127,10 +127,10 @@ def test_new_master_resets_only_its_own_metrics(tmp_path: Path) -> None:
     with worker(tmp_path) as orphan, worker(tmp_path, "jobs"):
         multiprocess.clear(tmp_path, "web")
         with worker(tmp_path):
-            found = stats(tmp_path)
-            assert value(found, "clipstack_processes", program="web") == 1
-            assert value(found, "clipstack_processes", program="jobs") == 1
-            assert value(found, "clipstack_requests_total", **REQUEST) == 2
+            metrics = stats(tmp_path)
+            assert value(metrics, "clipstack_processes", program="web") == 1
+            assert value(metrics, "clipstack_processes", program="jobs") == 1
+            assert value(metrics, "clipstack_requests_total", **REQUEST) == 2
         assert orphan.poll() is None
 
 
@@ -176,10 +176,10 @@ def test_requests_are_counted_by_route(client: FlaskClient) -> None:
     assert counted == {"(none)": 20, "/v1/jobs/<identity>": 20, "/v1/classify": 1} | counted
     assert len(counted) == 3
     labels = {"method": "POST", "route": "/v1/classify", "status": "503", "code": "not_ready"}
-    found = scraped(client)
-    assert value(found, COUNTED, **labels) == 1
-    assert value(found, "clipstack_request_seconds_count", route="/v1/classify", outcome="failed") == 1
-    assert value(found, "clipstack_stage_seconds_count", stage="receive") == 1
+    metrics = scraped(client)
+    assert value(metrics, COUNTED, **labels) == 1
+    assert value(metrics, "clipstack_request_seconds_count", route="/v1/classify", outcome="failed") == 1
+    assert value(metrics, "clipstack_stage_seconds_count", stage="receive") == 1
 
 
 COUNTED = "clipstack_requests_total"
@@ -204,26 +204,26 @@ def test_watchdog_metrics_are_exported_while_it_runs(client: FlaskClient, tmp_pa
     path = tmp_path / "watchdog" / "watchdog.prom"
     lines = ["# HELP clipstack_model_answers 1 when.", "# TYPE clipstack_model_answers gauge"]
     path.write_text("\n".join([*lines, 'clipstack_model_answers{model="camera_motion@1"} 1', ""]))
-    found = scraped(client)
-    assert value(found, "clipstack_model_answers", model="camera_motion@1") == 1
-    assert 0 <= (value(found, "clipstack_watchdog_age_seconds") or 0) < 10
+    metrics = scraped(client)
+    assert value(metrics, "clipstack_model_answers", model="camera_motion@1") == 1
+    assert 0 <= (value(metrics, "clipstack_watchdog_age_seconds") or 0) < 10
     os.utime(path, (time.time() - 100, time.time() - 100))
-    found = scraped(client)
-    assert value(found, "clipstack_model_answers", model="camera_motion@1") is None
-    assert (value(found, "clipstack_watchdog_age_seconds") or 0) > 90
+    metrics = scraped(client)
+    assert value(metrics, "clipstack_model_answers", model="camera_motion@1") is None
+    assert (value(metrics, "clipstack_watchdog_age_seconds") or 0) > 90
     path.write_text("this is { no such file")
     assert value(scraped(client), "clipstack_work_limit") is not None
 
 
 def test_status_shows_parts_and_missing_triton(client: FlaskClient) -> None:
-    found = scraped(client)
-    assert value(found, "clipstack_slots", program="web", state="free") == 16
-    assert value(found, "clipstack_slots", program="web", state="quarantined") == 0
-    assert value(found, "clipstack_decoders", program="web", state="free") == 1
-    assert value(found, "clipstack_at_work", lane="short") == 0
-    assert value(found, "clipstack_triton_answers") == 0
-    assert (value(found, "clipstack_disk_free_bytes", folder="uploads") or 0) > 0
-    assert (value(found, "clipstack_memory_bytes", program="web") or 0) > 1 << 20
+    metrics = scraped(client)
+    assert value(metrics, "clipstack_slots", program="web", state="free") == 16
+    assert value(metrics, "clipstack_slots", program="web", state="quarantined") == 0
+    assert value(metrics, "clipstack_decoders", program="web", state="free") == 1
+    assert value(metrics, "clipstack_at_work", lane="short") == 0
+    assert value(metrics, "clipstack_triton_answers") == 0
+    assert (value(metrics, "clipstack_disk_free_bytes", folder="uploads") or 0) > 0
+    assert (value(metrics, "clipstack_memory_bytes", program="web") or 0) > 1 << 20
 
 
 def test_status_without_history_shows_current_values(client: FlaskClient) -> None:
@@ -248,9 +248,9 @@ def test_jobs_are_counted_by_state_and_longest_wait(tmp_path: Path) -> None:
     hour_ago = time.time() - 3600
     os.utime(folder.path / f"{2:024x}" / "job.json", (hour_ago, hour_ago))
     os.utime(folder.path / f"{1:024x}" / "state.json", (hour_ago, hour_ago))
-    found = job_stats.count()
-    assert found.states == {"queued": 1, "running": 1, "done": 1, "failed": 0, "cancelled": 0}
-    assert 3590 < found.oldest_waiting_s < 3700 and 3590 < found.longest_still_s < 3700
+    count = job_stats.count()
+    assert count.states == {"queued": 1, "running": 1, "done": 1, "failed": 0, "cancelled": 0}
+    assert 3590 < count.oldest_waiting_s < 3700 and 3590 < count.longest_still_s < 3700
     folder.index.close()
 
 
@@ -263,7 +263,7 @@ def test_history_is_bounded_and_shared_by_processes(tmp_path: Path) -> None:
     first.close()
     assert second.is_due()
     second.write({"time": -1})
-    assert [each["time"] for each in second.points()] == [*range(6, MAX_POINTS + 5), -1]
+    assert [point["time"] for point in second.points()] == [*range(6, MAX_POINTS + 5), -1]
     second.close()
 
 

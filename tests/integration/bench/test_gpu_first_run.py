@@ -49,9 +49,13 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_failed_or_hanging_step_does_not_stop_the_others(steps: Path, capfd: pytest.CaptureFixture[str]) -> None:
     call = Call(60, (Step("slow", 0.5), Step("bad", 5), Step("good", 5)))
     assert first_run.run_call("call", call, 60, steps, dry_run=True) == 1
-    found = results(steps, "call")["steps"]
-    assert {name: step["status"] for name, step in found.items()} == {"slow": "timeout", "bad": "failed", "good": "ok"}
-    assert found["good"]["results"] == {"a": 1}
+    outcomes = results(steps, "call")["steps"]
+    assert {name: step["status"] for name, step in outcomes.items()} == {
+        "slow": "timeout",
+        "bad": "failed",
+        "good": "ok",
+    }
+    assert outcomes["good"]["results"] == {"a": 1}
     assert json.loads(capfd.readouterr().out)["slow"] == "timeout"
 
 

@@ -23,9 +23,9 @@ SAW = [number % 50 / 5 for number in range(len(TIMES_S))]  # a sawtooth: process
 
 @pytest.mark.parametrize("per_hour", [-30.0, 0.0, 3.0, 300.0])
 def test_the_slope_is_found_in_noise(per_hour: float) -> None:
-    found = slope(TIMES_S, [100 + per_hour * at_s / 3600 + noise for at_s, noise in zip(TIMES_S, NOISE, strict=True)])
-    assert found.low < per_hour < found.high
-    assert found.per_hour == pytest.approx(per_hour, abs=1.5)
+    result = slope(TIMES_S, [100 + per_hour * at_s / 3600 + noise for at_s, noise in zip(TIMES_S, NOISE, strict=True)])
+    assert result.low < per_hour < result.high
+    assert result.per_hour == pytest.approx(per_hour, abs=1.5)
 
 
 def test_outliers_do_not_change_the_slope() -> None:
@@ -69,9 +69,9 @@ def snapshots() -> list[ResourceSnapshot]:
 
 
 def test_stopped_part_has_no_figures() -> None:
-    found = series(snapshots())
-    assert found["nginx: memory MiB"][:2] == [0.0, 20.0]
-    assert found["shared memory MiB"][0] == 160.0
+    measured = series(snapshots())
+    assert measured["nginx: memory MiB"][:2] == [0.0, 20.0]
+    assert measured["shared memory MiB"][0] == 160.0
 
 
 def test_leftovers_are_reported() -> None:
@@ -90,7 +90,7 @@ def good_result(**changes: Any) -> dict[str, Any]:
         "p99_ms": 90.0,
         "jobs": {"done": 3},
     }
-    found = series(snapshots())
+    measured = series(snapshots())
     result = {
         "machine": {"day": "2026-01-01", "cores": 2, "processor": "CPU"},
         "minutes": 60.0,
@@ -99,9 +99,9 @@ def good_result(**changes: Any) -> dict[str, Any]:
         "bad_files": {"text": "415 unsupported_media"},
         "answers": answers | changes,
         "left_over": {},
-        "slopes": judge(TIMES_S, found),
+        "slopes": judge(TIMES_S, measured),
         "times_s": TIMES_S,
-        "series": found,
+        "series": measured,
     }
     return result | {"complaints": find_problems(result)}
 
@@ -132,6 +132,6 @@ def test_page_and_picture_show_the_complaint(tmp_path: Path) -> None:
 
 
 def test_bad_files_are_many_and_small() -> None:
-    found = bad_files()
-    assert len(found) >= 9
-    assert all(0 < len(content) < 5 << 20 for content in found.values())
+    files = bad_files()
+    assert len(files) >= 9
+    assert all(0 < len(content) < 5 << 20 for content in files.values())

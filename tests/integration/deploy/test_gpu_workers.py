@@ -45,13 +45,13 @@ def master(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def assignments(master: subprocess.Popen[str], count: int) -> dict[int, int]:
     """Return the next `count` workers that start and their GPUs."""
     assert master.stdout
-    found: dict[int, int] = {}
+    gpus: dict[int, int] = {}
     deadline = time.monotonic() + 60
-    while len(found) < count and time.monotonic() < deadline:
+    while len(gpus) < count and time.monotonic() < deadline:
         words = master.stdout.readline().split()
         if words[:1] == ["gpu"]:
-            found[int(words[3])] = int(words[1])
-    return found
+            gpus[int(words[3])] = int(words[1])
+    return gpus
 
 
 def test_gunicorn_workers_take_gpus_in_turns(

@@ -47,9 +47,9 @@ def test_complete_checkout_has_no_problem(checkout):
 def test_port_in_use_is_named_with_its_variable(checkout, name):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        found = stack_problems(settings(checkout, **{name: str(port)}), checkout)
+        problems = stack_problems(settings(checkout, **{name: str(port)}), checkout)
 
-    assert len(found) == 1 and f":{port} " in found[0].message and f"CLIPSTACK_{name.upper()}" in found[0].fix
+    assert len(problems) == 1 and f":{port} " in problems[0].message and f"CLIPSTACK_{name.upper()}" in problems[0].fix
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
@@ -104,9 +104,9 @@ def test_configured_key_file_must_hold_a_key(checkout, content, complaint):
     file = checkout / "key"
     if content is not None:
         file.write_text(content)
-    found = list(triton_key_problems(settings(checkout, triton_address="triton:8001", triton_key_file=str(file))))
+    problems = list(triton_key_problems(settings(checkout, triton_address="triton:8001", triton_key_file=str(file))))
 
-    assert [complaint in problem.message for problem in found] == [True] * bool(complaint)
+    assert [complaint in problem.message for problem in problems] == [True] * bool(complaint)
 
 
 def test_tls_files_for_triton_must_be_usable(checkout):
@@ -131,9 +131,9 @@ def test_depth_limit_of_the_run_folder(checkout, room):
     longest = "/web/jobs/pymp-12345678/listener-12345678"
     depth = SOCKET_PATH_LIMIT - len(longest) + 1 - room
 
-    found = stack_problems(settings(checkout, run_dir="/tmp/".ljust(depth, "d")), checkout)
+    problems = stack_problems(settings(checkout, run_dir="/tmp/".ljust(depth, "d")), checkout)
 
-    assert [("CLIPSTACK_RUN_DIR" in problem.fix) for problem in found] == [True] * (1 - room)
+    assert [("CLIPSTACK_RUN_DIR" in problem.fix) for problem in problems] == [True] * (1 - room)
 
 
 def test_missing_triton_is_named(checkout):

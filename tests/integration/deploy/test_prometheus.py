@@ -28,10 +28,10 @@ def promtool(*words: str) -> str:
 
 def expressions() -> list[str]:
     """Return the queries of the dashboard's panels."""
-    found = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+    queries = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
     for variable, value in VARIABLES.items():
-        found = [expression.replace(variable, value) for expression in found]
-    return found
+        queries = [expression.replace(variable, value) for expression in queries]
+    return queries
 
 
 def test_prometheus_accepts_configuration_and_rules() -> None:

@@ -80,10 +80,10 @@ def test_every_lock_is_read_whole() -> None:
 
 
 def test_packages_without_an_answer_are_not_checked() -> None:
-    said = '{"dependencies": [{"name": "flask", "version": "3", "vulns": []}, {"name": "av", "skip_reason": "gone"}]}'
-    found = parse(said, "", ["flask", "av", "numpy"])
-    assert found == Audit(unchecked={"av": "gone", "numpy": "pip-audit did not report it"}, checked=1)
-    status, lines = verdict(found, [], TODAY)
+    report = '{"dependencies": [{"name": "flask", "version": "3", "vulns": []}, {"name": "av", "skip_reason": "gone"}]}'
+    audit = parse(report, "", ["flask", "av", "numpy"])
+    assert audit == Audit(unchecked={"av": "gone", "numpy": "pip-audit did not report it"}, checked=1)
+    status, lines = verdict(audit, [], TODAY)
     assert status == NOT_CHECKED and "not checked: 2 of 3" in lines[0]
 
 
@@ -93,21 +93,21 @@ def test_unreachable_advisory_service_does_not_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "status", "said"),
+    ("waivers", "status", "message"),
     [
         ([], 1, "flask: PYSEC-1"),
         ([WAIVED], 0, "1 packages checked: no known vulnerability without a waiver"),
         ([Waiver("PYSEC-1", "flask", "", date(2026, 11, 1))], 1, "the waiver of PYSEC-1 in flask has expired"),
         ([Waiver("PYSEC-2", "flask", "", date(2027, 1, 1))], 1, "flask: PYSEC-1"),
     ],
-    ids=["known to nobody", "excused", "excused until lately", "another one excused"],
+    ids=["no waiver", "waived", "expired waiver", "waiver of another"],
 )
-def test_vulnerability_fails_without_a_valid_exception(known: list[Waiver], status: int, said: str) -> None:
-    found = Audit(vulnerabilities={"flask": ["PYSEC-1"]}, checked=1)
-    assert verdict(found, known, TODAY)[0] == status
-    assert said in verdict(found, known, TODAY)[1]
+def test_vulnerability_fails_without_a_valid_waiver(waivers: list[Waiver], status: int, message: str) -> None:
+    audit = Audit(vulnerabilities={"flask": ["PYSEC-1"]}, checked=1)
+    assert verdict(audit, waivers, TODAY)[0] == status
+    assert message in verdict(audit, waivers, TODAY)[1]
 
 
-def test_no_exception_has_expired() -> None:
+def test_no_waiver_has_expired() -> None:
     assert [waiver.id for waiver in read_waivers() if waiver.expires < date.today()] == []
     assert all(waiver.reason for waiver in read_waivers())

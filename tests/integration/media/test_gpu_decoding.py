@@ -225,11 +225,11 @@ def test_gpu_decoder_names_its_missing_layers(place: Place) -> None:
     async def use(decoder: Decoder) -> Any:
         return (await decoder._current_pool()).schedule(current_layers).result(30)
 
-    found: tuple[Layer, ...] = place.run(use)
+    layers: tuple[Layer, ...] = place.run(use)
     user = set() if os.geteuid() == 0 else {"user"}
-    assert {layer.name for layer in found if layer.holds} == {"limits"} | user
-    assert {layer.name for layer in found} == {"limits", "files", "user", "processes", "network", "calls"}
-    assert all(layer.note.startswith(ON_GPU) for layer in found if not layer.holds)
+    assert {layer.name for layer in layers if layer.holds} == {"limits"} | user
+    assert {layer.name for layer in layers} == {"limits", "files", "user", "processes", "network", "calls"}
+    assert all(layer.note.startswith(ON_GPU) for layer in layers if not layer.holds)
 
 
 @pytest.mark.parametrize("action", [start_a_program, leave_for_another_namespace])

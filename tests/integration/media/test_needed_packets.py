@@ -65,8 +65,8 @@ def test_frames_are_the_same_with_fewer_packets(film: tuple[Source, Media], numb
     source, media = film
     demuxer = recognise(source.read(HEAD_BYTES)).name
     reader = Counted(source, demuxer, media, SIZE)
-    found = read(reader, numbers)
-    np.testing.assert_array_equal(found, read(EveryPacket(source, demuxer, media, SIZE), numbers))
+    frames = read(reader, numbers)
+    np.testing.assert_array_equal(frames, read(EveryPacket(source, demuxer, media, SIZE), numbers))
     assert reader._skips, "no frame was missing"
     assert 0 < reader.count <= COUNT
 

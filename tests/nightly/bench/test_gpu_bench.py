@@ -18,15 +18,15 @@ def test_every_step_passes_on_the_cpu(tmp_path: Path) -> None:
     command = [sys.executable, "bench/gpu/run.py", "--cpu-check", "--models", "x3d_s", "--output", str(written)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(written.read_text())
-    assert found["processor"] and found["on"] == "CPU, small clips"
-    assert all(row["good"] for row in found["engine"]["x3d_s"]["checks"])
-    assert set(found["decoding"]["films"]) == {"short", "long"}
-    for film in found["decoding"]["films"].values():
+    results = json.loads(written.read_text())
+    assert results["processor"] and results["on"] == "CPU, small clips"
+    assert all(row["good"] for row in results["engine"]["x3d_s"]["checks"])
+    assert set(results["decoding"]["films"]) == {"short", "long"}
+    for film in results["decoding"]["films"].values():
         measured = {name: row for name, row in film["ways"].items() if "left_out" not in row}
         assert set(measured) >= {"decord, CPU", "PyAV, CPU", "PyAV, as for NVDEC, CPU"}
         assert all(row["good"] and row["at_once_4"]["clips_per_s"] > 0 for row in measured.values())
-    path = found["path"]
+    path = results["path"]
     assert {way: row["way"] for way, row in path["x3d_s"].items()} == {
         "shm": "system_shared_memory",
         "inline": "inline",

@@ -26,11 +26,11 @@ def test_service_is_measured_on_the_cpu(tmp_path: Path) -> None:
     subprocess.run(command, cwd=CHECKOUT, timeout=550)
     step = json.loads((tmp_path / "service.json").read_text())["steps"]["service"]
     assert step["status"] == "ok", (tmp_path / "service.log").read_text()[-3000:]
-    found = step["results"]
-    assert found["ready_s 1"] > 0 and found["ready_s 2"] > 0
-    assert set(found["shm"]["senders"]) == {"1", "4", "16"}
-    assert all(found[f"killed {number}"]["answers_p50_ms"]["shm"] > 0 for number in (1, 2, 3))
-    assert found["idle worker killed"]["regions"]
+    results = step["results"]
+    assert results["ready_s 1"] > 0 and results["ready_s 2"] > 0
+    assert set(results["shm"]["senders"]) == {"1", "4", "16"}
+    assert all(results[f"killed {number}"]["answers_p50_ms"]["shm"] > 0 for number in (1, 2, 3))
+    assert results["idle worker killed"]["regions"]
 
 
 @pytest.mark.parametrize(("call", "step"), [("layouts", "layouts"), ("decoding", "nvdec")])
@@ -41,12 +41,12 @@ def test_dry_run_ends_with_figures(tmp_path: Path, call: str, step: str) -> None
         "CUDA_VISIBLE_DEVICES": "",
     }
     done = first(call, "--output", str(tmp_path / "out"), "--dry-run", **environment)
-    found = json.loads((tmp_path / "out" / f"{call}.json").read_text())["steps"]
+    steps = json.loads((tmp_path / "out" / f"{call}.json").read_text())["steps"]
     log = (tmp_path / "out" / f"{call}.log").read_text()
-    assert found["facts"]["status"] == found[step]["status"] == "ok", log
-    assert found["facts"]["results"]["torch"]["available"] is False
+    assert steps["facts"]["status"] == steps[step]["status"] == "ok", log
+    assert steps["facts"]["results"]["torch"]["available"] is False
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{call}.json", f"{call}.log"]
-    figures = found[step]["results"]
+    figures = steps[step]["results"]
     if call == "layouts":
         for layout in ("channels_last", "depthwise", "products", "contiguous"):
             assert figures[layout]["largest_difference"] < 0.1 and figures[layout]["batch_2"]["ms"] > 0

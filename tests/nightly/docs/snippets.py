@@ -125,7 +125,7 @@ def pages() -> list[Path]:
 
 def blocks(page: Path) -> list[Block]:
     name = str(page.relative_to(CHECKOUT))
-    return [Block(name, *found) for found in BLOCK.findall(page.read_text())]
+    return [Block(name, *match) for match in BLOCK.findall(page.read_text())]
 
 
 def steps(page: Path) -> list[Step]:
@@ -138,7 +138,7 @@ def _steps(block: Block) -> Iterator[Step]:
         yield Step(block.page, "python", block.text)
     elif block.language == "sh":
         for line in block.text.replace("\\\n", " ").splitlines():
-            command = re.sub(r"\s+# .*|\s{2,}", lambda found: "" if "#" in found[0] else " ", line).strip()
+            command = re.sub(r"\s+# .*|\s{2,}", lambda match: "" if "#" in match[0] else " ", line).strip()
             if command:
                 yield Step(block.page, "sh", command)
     else:
@@ -166,7 +166,7 @@ _ANY = {"any": "(?s:.*?)", "id": "[0-9a-f]{24,32}", "number": r"\d+(?:[.:]\d+)*"
 def _line(text: str) -> str:
     """Return a pattern for one line; bars and the text after the last number are optional."""
     parts, end = [], 0
-    for found in _CHANGING.finditer(text):
-        parts += [re.escape(text[end : found.start()]), _ANY[str(found.lastgroup)]]
-        end = found.end()
+    for match in _CHANGING.finditer(text):
+        parts += [re.escape(text[end : match.start()]), _ANY[str(match.lastgroup)]]
+        end = match.end()
     return "".join([*parts, re.escape(text[end:])]) + " *"

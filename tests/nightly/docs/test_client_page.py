@@ -24,9 +24,9 @@ WRITTEN = {"-o answers.jsonl": "answers.jsonl", "-o clip.vtt": "clip.vtt", "-o s
 
 
 def blocks(language: str) -> list[str]:
-    found = re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
-    assert found
-    return found
+    programs = re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
+    assert programs
+    return programs
 
 
 @pytest.fixture

@@ -196,9 +196,9 @@ def _answers(client: httpx.Client) -> bool:
 
 
 def test_every_block_is_run_or_holds_no_command() -> None:
-    found = [block for page in pages() for block in blocks(page)]
-    assert {block.language for block in found} <= {*RUN, *SHOWN}
-    assert [block for block in found if block.language in SHOWN and BEGINS_A_COMMAND.search(block.text)] == []
+    every_block = [block for page in pages() for block in blocks(page)]
+    assert {block.language for block in every_block} <= {*RUN, *SHOWN}
+    assert [block for block in every_block if block.language in SHOWN and BEGINS_A_COMMAND.search(block.text)] == []
 
 
 def test_every_exception_is_needed_and_has_a_reason() -> None:

@@ -76,8 +76,8 @@ class FaultRun:
 
     def check_errors(self, *allowed: str) -> None:
         """Check that since the fault there were no errors but these, for instance "503 not_ready" or "503"."""
-        found = self.flow.statuses(self.fault)
-        others = {word: count for word, count in found.items() if not word.startswith(("200", *allowed))}
+        statuses = self.flow.statuses(self.fault)
+        others = {word: count for word, count in statuses.items() if not word.startswith(("200", *allowed))}
         self.row.check(f"other errors: {others or 'none'}", not others)
 
     def check_aftermath(self, private_memory: bool = False) -> None:

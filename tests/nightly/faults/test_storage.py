@@ -132,13 +132,13 @@ def half_an_upload(stack: Stack) -> socket.socket:
 
 def opened(stack: Stack, folder: Path) -> set[Path]:
     """Return the files in `folder` that workers of nginx have open."""
-    found = set()
+    files = set()
     for pid in nginx_workers(stack):
         with suppress(OSError):
             for link in Path(f"/proc/{pid}/fd").iterdir():
                 with suppress(OSError):
-                    found.add(Path(os.readlink(link)))
-    return {path for path in found if path.parent == folder}
+                    files.add(Path(os.readlink(link)))
+    return {path for path in files if path.parent == folder}
 
 
 def age(paths: list[Path]) -> None:

@@ -158,12 +158,12 @@ def test_21_clients_go_in_middle_of_upload(
 
 def _larger_than(folder: Path, length: int) -> list[str]:
     """Return the names of the files in `folder` that are larger."""
-    found = []
+    names = []
     for path in folder.iterdir():
         with suppress(FileNotFoundError):
             if path.stat().st_size > length:
-                found.append(path.name)
-    return found
+                names.append(path.name)
+    return names
 
 
 def test_22_clients_go_in_middle_of_inference(

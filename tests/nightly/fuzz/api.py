@@ -77,7 +77,7 @@ def enriched(
 
 def run_examples(stack: Stack, examples: int, seed: int) -> dict[str, Any]:
     """Run the examples against `stack` and return counts and failures; the stack must be unchanged afterwards."""
-    picture = next(each.content for each in seeds.made() if each.name == "jpeg")
+    picture = next(seed_file.content for seed_file in seeds.made() if seed_file.name == "jpeg")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         film = write_video(Path(folder) / "film.mp4", panning(30, 96, 64)).read_bytes()
         with httpx.Client(base_url=stack.url, timeout=60) as http:
@@ -105,16 +105,16 @@ def _run(stack: Stack, document: dict[str, Any], folder: Path, examples: int, se
     (folder / "hooks.py").write_text(HOOKS)
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(folder)}
     done = subprocess.run(words, capture_output=True, text=True, timeout=RUN_S, cwd=folder, env=environment)
-    said = done.stdout
-    count = re.search(r"(\d+) generated", said)
+    output = done.stdout
+    count = re.search(r"(\d+) generated", output)
     counts = {"requests": int(count[1]) if count else 0, "operations": sum(map(len, document["paths"].values()))}
     return done.returncode, counts | {
-        "said": said[max(0, said.find("= FAILURES")) :][:20_000] if done.returncode else _summary(said)
+        "said": output[max(0, output.find("= FAILURES")) :][:20_000] if done.returncode else _summary(output)
     }
 
 
-def _summary(said: str) -> str:
-    return " ".join(line.strip() for line in said.splitlines() if re.search(r"\d+ generated", line))
+def _summary(output: str) -> str:
+    return " ".join(line.strip() for line in output.splitlines() if re.search(r"\d+ generated", line))
 
 
 def main() -> int:

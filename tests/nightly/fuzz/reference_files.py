@@ -26,19 +26,19 @@ class Known:
 
     async def wrong(self, http: httpx.AsyncClient) -> list[str]:
         """Send all files and return the answers that differ."""
-        found = []
+        faults = []
         for name, wanted in self.orders.items():
             reply, _busy = await send(http, wanted)
             if reply.status != 200:
-                found.append(f"the known file {name}: {reply.status} {reply.body[:200]!r}")
+                faults.append(f"the known file {name}: {reply.status} {reply.body[:200]!r}")
                 continue
             scores = _scores(httpx.Response(200, content=reply.body).json())
             before = self.scores.setdefault(name, scores)
             if scores.keys() != before.keys() or any(abs(scores[label] - before[label]) > NEAR for label in before):
-                found.append(f"the known file {name}: {scores}, before {before}")
+                faults.append(f"the known file {name}: {scores}, before {before}")
             if name in scores and max(scores, key=lambda label: scores[label]) != name:
-                found.append(f"the known file {name} is taken for {max(scores, key=lambda label: scores[label])}")
-        return found
+                faults.append(f"the known file {name} is taken for {max(scores, key=lambda label: scores[label])}")
+        return faults
 
 
 def known(picture: Seed) -> Known:

@@ -36,7 +36,7 @@ def fuzz(stack: Stack, seed: int, first: int, count: int, seconds: float) -> dic
     Which mutant a number stands for depends on the files that there are: `footage` in the result says how many.
     """
     files = seeds.made() + seeds.found()
-    checks = known(next(each for each in files if each.name == "png"))
+    checks = known(next(seed_file for seed_file in files if seed_file.name == "png"))
     warm = _campaign(stack, files, seed, checks, (-WARM_UP, WARM_UP, 60.0))
     before = holding(stack)
     tally = _campaign(stack, files, seed, checks, (first, count, seconds))
@@ -66,9 +66,9 @@ async def _slots_missing(stack: Stack) -> list[str]:
         for _ in range(3):
             requests = (http.post(film.path, params={"clips": most}, content=film.content) for _ in range(4))
             wrong = [
-                f"all slots: {each.status_code} {each.text[:200]}"
-                for each in await asyncio.gather(*requests)
-                if each.status_code != 200
+                f"all slots: {response.status_code} {response.text[:200]}"
+                for response in await asyncio.gather(*requests)
+                if response.status_code != 200
             ]
             if wrong:
                 return wrong
@@ -100,7 +100,7 @@ def _result(tally: Tally, seed: int, first: int, before: Holding, after: Holding
     }
     result |= {
         "rate": round(tally.sent / max(tally.seconds, 0.1), 1),
-        "findings": [asdict(each) for each in tally.findings],
+        "findings": [asdict(finding) for finding in tally.findings],
     }
     memory = {
         name: {"before": _sum(before.memory_mb, pids), "after": _sum(after.memory_mb, pids)}

@@ -100,7 +100,7 @@ def _frames(kind: str, **options: Any) -> bytes:
 
 def _undated(content: bytes) -> bytes:
     """Return the file with the dates in its boxes set to zero, 8 bytes each as libavif writes them."""
-    return re.sub(rb"((?:mvhd|tkhd|mdhd)\x01...).{16}", lambda found: found[1] + bytes(16), content, flags=re.DOTALL)
+    return re.sub(rb"((?:mvhd|tkhd|mdhd)\x01...).{16}", lambda match: match[1] + bytes(16), content, flags=re.DOTALL)
 
 
 _PICTURES: dict[str, tuple[str, Callable[[], bytes]]] = {

@@ -62,8 +62,8 @@ def _files(stack: Stack) -> set[str]:
     """Return the files of uploads and requests, without logs and kept results."""
     folders = [stack.run_dir / "uploads", stack.run_dir / "tmp"]
     own = {Path(f"/tmp/{name}") for name in os.listdir("/tmp") if name.startswith(("body-", "clipstack-decoder"))}
-    found = {path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()}
-    return {str(path) for path in found | own}
+    files = {path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()}
+    return {str(path) for path in files | own}
 
 
 def _memory_mb(pid: int) -> float:
@@ -82,20 +82,20 @@ def _open_files(pid: int) -> int:
 
 def lost(stack: Stack, before: Holding, after: Holding) -> list[str]:
     """Return the resources that a run took from a stack, or left in it."""
-    found = []
+    losses = []
     for name in ("web", "triton", "jobs", "regions"):
         if getattr(before, name) != getattr(after, name):
-            found.append(f"{name}: {getattr(before, name)} became {getattr(after, name)}")
+            losses.append(f"{name}: {getattr(before, name)} became {getattr(after, name)}")
     if left := set(after.files) - set(before.files):
-        found.append(f"files left: {sorted(left)[:5]}")
+        losses.append(f"files left: {sorted(left)[:5]}")
     if after.decoders > stack.settings.web_workers * stack.settings.decoders:
-        found.append(f"{after.decoders} decoder processes")
+        losses.append(f"{after.decoders} decoder processes")
     if len(after.regions) != owners_of_regions(stack) or set(after.regions) != registered(stack):
-        found.append(f"regions {after.regions}, at Triton {registered(stack)}")
+        losses.append(f"regions {after.regions}, at Triton {registered(stack)}")
     for pid, mb in after.memory_mb.items():
         if mb > before.memory_mb.get(pid, mb) + MEMORY_MB:
-            found.append(f"memory of {pid}: {before.memory_mb[pid]} MB became {mb}")
+            losses.append(f"memory of {pid}: {before.memory_mb[pid]} MB became {mb}")
     for pid, count in after.open_files.items():
         if count > before.open_files.get(pid, count) + OPEN_FILES:
-            found.append(f"open files of {pid}: {before.open_files[pid]} became {count}")
-    return found
+            losses.append(f"open files of {pid}: {before.open_files[pid]} became {count}")
+    return losses

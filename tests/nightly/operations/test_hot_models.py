@@ -93,12 +93,12 @@ class Clients:
                 self.wrong.append(f"{model}: {response.status_code} {response.text}")
                 continue
             answer = response.json()
-            said = f"{model}@{answer['model_version']}"
-            self.answered[said] += 1
+            source = f"{model}@{answer['model_version']}"
+            self.answered[source] += 1
             # Odd versions of `mine` know three classes, even ones four.
             classes = 10 if model == "camera_motion" else 4 - int(answer["model_version"]) % 2
             if len(answer["predictions"]) != classes:
-                self.wrong.append(f"{said} gave {answer['predictions']}")
+                self.wrong.append(f"{source} gave {answer['predictions']}")
 
     def __enter__(self) -> Clients:
         for thread in self._threads:

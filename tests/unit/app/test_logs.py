@@ -104,8 +104,8 @@ def written(limit: logging.Filter, *records: logging.LogRecord) -> list[str]:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.TextFormatter())
     handler.addFilter(limit)
-    for each in records:
-        handler.handle(each)
+    for record in records:
+        handler.handle(record)
     return stream.getvalue().splitlines()
 
 

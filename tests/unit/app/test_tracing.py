@@ -49,14 +49,14 @@ def test_stages_are_spans_below_the_request(exporter: InMemorySpanExporter) -> N
         timings.split("decode", "probe", 1e-6)
         with pytest.raises(ValueError), timings.stage("infer"):
             raise ValueError
-    found = spans(exporter)
-    assert set(found) == {"request", "receive", "decode", "probe", "infer"}
-    assert parent_of(found["request"]) == PARENT
+    exported = spans(exporter)
+    assert set(exported) == {"request", "receive", "decode", "probe", "infer"}
+    assert parent_of(exported["request"]) == PARENT
     for name in ("receive", "decode", "probe", "infer"):
-        assert parent_of(found[name]) == id_of(found["request"])
-        assert f"{found[name].get_span_context().trace_id:032x}" == TRACE
-        assert 0 <= (found[name].end_time or 0) - (found[name].start_time or 0) < 1e9
-    assert (found["infer"].status.is_ok, found["decode"].status.is_ok) == (False, True)
+        assert parent_of(exported[name]) == id_of(exported["request"])
+        assert f"{exported[name].get_span_context().trace_id:032x}" == TRACE
+        assert 0 <= (exported[name].end_time or 0) - (exported[name].start_time or 0) < 1e9
+    assert (exported["infer"].status.is_ok, exported["decode"].status.is_ok) == (False, True)
 
 
 def test_current_span_is_passed_on(exporter: InMemorySpanExporter) -> None:
@@ -83,9 +83,9 @@ def test_coroutine_keeps_span_of_its_submitter(exporter: InMemorySpanExporter) -
         assert loop.run(_headers()) is None
     finally:
         loop.stop()
-    found = spans(exporter)
-    assert headers is not None and id_of(found["infer"]) in headers["traceparent"]
-    assert parent_of(found["infer"]) == id_of(found["request"])
+    exported = spans(exporter)
+    assert headers is not None and id_of(exported["infer"]) in headers["traceparent"]
+    assert parent_of(exported["infer"]) == id_of(exported["request"])
 
 
 async def _headers() -> dict[str, str] | None:

@@ -27,8 +27,8 @@ def verdicts(results: dict[str, Any], words: str, peer: str = "") -> list[target
 
 @pytest.mark.parametrize(("ratio", "met"), [(4.5, True), (4.4, False)])
 def test_a_lower_bound_of_a_ratio(ratio: float, met: bool) -> None:
-    found = verdicts(against_flask(ratio), "clips/s", targets.FLASK)
-    assert [(one.met, one.ours, one.theirs) for one in found] == [(met, 2 * ratio, 2.0)] * 2
+    rows = verdicts(against_flask(ratio), "clips/s", targets.FLASK)
+    assert [(one.met, one.ours, one.theirs) for one in rows] == [(met, 2 * ratio, 2.0)] * 2
 
 
 def test_a_refused_ratio_is_not_measured() -> None:

@@ -45,8 +45,8 @@ ENTRIES = [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "media").mkdir()
-    for each in ENTRIES:
-        (tmp_path / "media" / media_name(each)).write_bytes(b"content")
+    for entry in ENTRIES:
+        (tmp_path / "media" / media_name(entry)).write_bytes(b"content")
     return tmp_path
 
 
@@ -91,7 +91,7 @@ def test_fiftyone_detections_have_classes_and_seconds(folder: Path) -> None:
     videos = json.loads((folder / "videos" / "labels.json").read_text())
     assert videos["classes"] == ["pan_left", "shake", "static", "zoom & <in>"]
     (detections,) = videos["labels"].values()
-    assert [(each["label"], each["timestamps"]) for each in detections] == [
+    assert [(item["label"], item["timestamps"]) for item in detections] == [
         (0, [0.0, 1.51]),
         (3, [1.51, 6.0]),
         (1, [1.51, 6.0]),

@@ -41,11 +41,11 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 
 def test_gpus_have_distinct_numbers_and_plausible_memory(driver: Driver) -> None:
-    found = driver.gpus()
-    assert [gpu.number for gpu in found] == [gpu.bus for gpu in found] == list(range(len(found)))
-    assert all(0 <= gpu.free_bytes <= gpu.total_bytes for gpu in found)
-    assert len({gpu.uuid for gpu in found}) == len(found)
-    assert all(gpu.uuid.startswith("GPU-") and gpu.name for gpu in found)
+    gpus = driver.gpus()
+    assert [gpu.number for gpu in gpus] == [gpu.bus for gpu in gpus] == list(range(len(gpus)))
+    assert all(0 <= gpu.free_bytes <= gpu.total_bytes for gpu in gpus)
+    assert len({gpu.uuid for gpu in gpus}) == len(gpus)
+    assert all(gpu.uuid.startswith("GPU-") and gpu.name for gpu in gpus)
 
 
 @pytest.mark.parametrize("make", [Nvml, FakeDriver])

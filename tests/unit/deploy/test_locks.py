@@ -17,13 +17,13 @@ def locked(name: str) -> dict[str, str]:
     """Package -> version, from a file whose every requirement must carry a hash."""
     text = (CHECKOUT / "deploy" / "locks" / f"{name}.txt").read_text()
     entries = re.split(r"\n(?=\S)", text)
-    found = {}
+    versions = {}
     for entry in entries:
         if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)", entry):
             assert "--hash=sha256:" in entry, entry
-            found[match[1].lower()] = match[2]
-    assert found
-    return found
+            versions[match[1].lower()] = match[2]
+    assert versions
+    return versions
 
 
 def named(extra: str) -> dict[str, str]:

@@ -28,9 +28,9 @@ def test_tags_of_images_are_the_version() -> None:
     ]
     texts = {file.name: file.read_text() for file in files}
     tags = {name: re.findall(r"(?:clipstack-[\w-]+:|newTag: )(\d[\w.]*)", text) for name, text in texts.items()}
-    assert {name for name, found in tags.items() if found} >= {
+    assert {name for name, versions in tags.items() if versions} >= {
         "docker-compose.yml",
         "compose.gpu.yml",
         "kustomization.yaml",
     }
-    assert {tag for found in tags.values() for tag in found} == {PROJECT["version"]}
+    assert {tag for versions in tags.values() for tag in versions} == {PROJECT["version"]}

@@ -56,12 +56,12 @@ def test_only_corrections_of_the_model_are_used(store: FeedbackStore, settings: 
     correct(store, tmp_path, PNG + b"2", Answer("digits", predicted=("two",), score=0.1))
     correct(store, tmp_path, PNG + b"3", Answer("other", labels=("three",)))
     correct(store, tmp_path, AVI + b"4", Answer("digits", labels=("four",), start_s=1.0, end_s=2.5))
-    found = read_corrections(settings, "digits", False)
-    assert {(e.labels, e.span, e.is_correction) for e in found} == {
+    corrections = read_corrections(settings, "digits", False)
+    assert {(e.labels, e.span, e.is_correction) for e in corrections} == {
         (("one",), None, True),
         (("four",), (1.0, 2.5), True),
     }
-    assert {e.readable_folder for e in found} == {tmp_path / "data" / "feedback" / "clips"}
+    assert {e.readable_folder for e in corrections} == {tmp_path / "data" / "feedback" / "clips"}
 
 
 def test_no_corrections_name_those_of_other_models(store: FeedbackStore, settings: Settings, tmp_path: Path) -> None:

@@ -15,19 +15,19 @@ def segments(*starts: tuple[float, str]) -> list[Segment]:
 
 
 def test_exact_timeline_scores_perfectly() -> None:
-    found = compare(MOVES, segments((0, "pan_left"), (4, "still"), (6, "zoom_in")))
-    assert (found.right_s, found.total_s, found.spurious) == (pytest.approx(10), pytest.approx(10), 0)
-    assert found.distances_s == (0, 0)
+    score = compare(MOVES, segments((0, "pan_left"), (4, "still"), (6, "zoom_in")))
+    assert (score.right_s, score.total_s, score.spurious) == (pytest.approx(10), pytest.approx(10), 0)
+    assert score.distances_s == (0, 0)
 
 
 def test_late_and_invented_changes_are_scored() -> None:
-    found = compare(MOVES, segments((0, "pan_left"), (2, "shake"), (3, "pan_left"), (4.25, "still"), (6, "zoom_in")))
-    assert found.right_s == pytest.approx(10 - 1 - 0.25)
-    assert found.distances_s == pytest.approx((0.25, 0))
-    assert found.spurious == 2
+    score = compare(MOVES, segments((0, "pan_left"), (2, "shake"), (3, "pan_left"), (4.25, "still"), (6, "zoom_in")))
+    assert score.right_s == pytest.approx(10 - 1 - 0.25)
+    assert score.distances_s == pytest.approx((0.25, 0))
+    assert score.spurious == 2
 
 
 def test_missed_change_has_the_largest_error() -> None:
-    found = compare(MOVES, segments((0, "pan_left"), (6, "zoom_in")))
-    assert found.distances_s == pytest.approx((2, 0))
+    score = compare(MOVES, segments((0, "pan_left"), (6, "zoom_in")))
+    assert score.distances_s == pytest.approx((2, 0))
     assert compare(MOVES, segments((0, "pan_left"))).distances_s == (float("inf"),) * 2

@@ -59,12 +59,12 @@ def test_every_window_equals_its_own_decode(name: str, hop: float, tmp_path: Pat
     assert isinstance(begin, ScanStarted)
     assert (begin.total, begin.truncated, round(begin.duration_s, 3)) == (75, False, 2.5)
     placed = begin.windows
-    found = [event for event in events if isinstance(event, Window)]
-    assert [event.index for event in found] == list(range(placed.count))
+    windows = [event for event in events if isinstance(event, Window)]
+    assert [event.index for event in windows] == list(range(placed.count))
     region = Region(tmp_path / "region", 8 << 20)
     request = region.request(*map(tuple, placed.times_s().tolist()))
     alone = decode.decode(source, media, request)
-    for event, frames, clip in zip(found, alone.frames, region.clips(request), strict=True):
+    for event, frames, clip in zip(windows, alone.frames, region.clips(request), strict=True):
         assert event.frames == frames
         np.testing.assert_array_equal(written[event.index], clip)
 
@@ -87,10 +87,10 @@ def test_frame_shown_for_an_hour_is_stored_once(tmp_path: Path) -> None:
         held = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    found = [event for event in events if isinstance(event, Window)]
-    assert len(found) > 8900
-    assert [event.index for event in found] == list(range(len(found)))
-    assert {found[1000].frames, found[8000].frames} == {(8,) * 4}
+    windows = [event for event in events if isinstance(event, Window)]
+    assert len(windows) > 8900
+    assert [event.index for event in windows] == list(range(len(windows)))
+    assert {windows[1000].frames, windows[8000].frames} == {(8,) * 4}
     assert [[read_number(frame) for frame in clip] for clip in written.values()] == [[8] * 4] * 8
     assert held < 30e6  # 220 MB window by window
 

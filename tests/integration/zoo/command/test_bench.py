@@ -172,9 +172,9 @@ def test_near_ties_are_reported_and_not_counted() -> None:
     right = np.array([[0.6, 0.3, 0.1], [0.41, 0.4, 0.19], [0.2, 0.7, 0.1]], np.float32)
     swapped = right[:, [1, 0, 2]]
     answers = np.stack([right[0], swapped[1], right[2]])
-    found = row(Variant("openvino", "bf16"), "random", answers, right)
-    assert (found.clips, found.ties, found.top_1, round(found.same, 2)) == (3, 1, 1.0, 0.67)
-    assert found.good
+    result = row(Variant("openvino", "bf16"), "random", answers, right)
+    assert (result.clips, result.ties, result.top_1, round(result.same, 2)) == (3, 1, 1.0, 0.67)
+    assert result.good
     clear = row(Variant("openvino", "bf16"), "random", swapped, right)
     assert (clear.top_1, clear.good) == (0.0, False)
     only_ties = row(Variant("openvino", "bf16"), "random", right[1:2], right[1:2])

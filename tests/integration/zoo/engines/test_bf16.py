@@ -57,8 +57,8 @@ def rounding_errors() -> int:
     (product,) = [node for node in rounded.get_ordered_ops() if node.get_type_name() == "MatMul"]
     sources = [product.input(index).get_source_output() for index in range(2)]
     seen = openvino.Model(sources, rounded.get_parameters(), "seen")
-    found = openvino.Core().compile_model(seen, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)
-    pairs = zip((nearest_bf16(values), nearest_bf16(weights)), found.values(), strict=True)
+    sums = openvino.Core().compile_model(seen, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)
+    pairs = zip((nearest_bf16(values), nearest_bf16(weights)), sums.values(), strict=True)
     return sum(int((wanted != got).sum()) for wanted, got in pairs)
 
 

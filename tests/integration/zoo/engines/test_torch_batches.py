@@ -137,9 +137,9 @@ def test_earlier_scores_are_not_overwritten(batches: Batches) -> None:
 @pytest.mark.parametrize(("counts", "most"), [((1, 2, 3), 4), ((9,), 4), ((4, 4), 4), ((3, 3, 3), 3), ((2,), 8)])
 def test_splitting_keeps_the_order_and_fills_batches(counts: tuple[int, ...], most: int) -> None:
     parts = clips(*counts)
-    found = list(cut(parts, most))
-    torch.testing.assert_close(torch.cat(list(itertools.chain(*found))), torch.cat(parts))
-    lengths = [sum(map(len, batch)) for batch in found]
+    batches = list(cut(parts, most))
+    torch.testing.assert_close(torch.cat(list(itertools.chain(*batches))), torch.cat(parts))
+    lengths = [sum(map(len, batch)) for batch in batches]
     assert all(length == most for length in lengths[:-1]) and 0 < lengths[-1] <= most
 
 

@@ -145,9 +145,9 @@ def test_a_key_may_be_kept_from_jobs(app: Flask, client: FlaskClient) -> None:
 
 
 def token_of(page: str) -> str:
-    found = re.search(r'name="csrf" value="([^"]+)"', page)
-    assert found
-    return found[1]
+    match = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert match
+    return match[1]
 
 
 def log_in(client: FlaskClient, text: str) -> None:

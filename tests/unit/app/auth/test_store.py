@@ -76,8 +76,8 @@ def test_rotated_secret_replaces_the_old_one(path: Path) -> None:
     keys = KeyFile(path)
     again, new = store.rotate(path, "alice")
     assert keys.find(old) is None
-    found = keys.find(new)
-    assert found == again and (found.id, found.concurrent) == (key.id, 3)
+    key_by_secret = keys.find(new)
+    assert key_by_secret == again and (key_by_secret.id, key_by_secret.concurrent) == (key.id, 3)
 
 
 def test_file_is_read_only_after_a_change(path: Path) -> None:

@@ -63,12 +63,12 @@ def peers(address: str) -> Iterator[Peers]:
 
 
 def test_node_is_asked_with_the_client_s_key_and_no_further() -> None:
-    asked: list[Any] = []
+    requests: list[Any] = []
     headers = Headers({"Authorization": "Bearer x", "User-Agent": "y"})
-    with answering(json.dumps(PAGE).encode(), asked) as address, peers(address) as others:
+    with answering(json.dumps(PAGE).encode(), requests) as address, peers(address) as others:
         answers = others.ask("/v1/jobs?limit=5", headers, items)
     assert (answers.items, answers.has_more, answers.missing) == (items(PAGE), False, [])
-    ((path, sent),) = asked
+    ((path, sent),) = requests
     assert (path, sent["Authorization"], sent[RELAYED_HEADER]) == ("/v1/jobs?limit=5", "Bearer x", "a")
     assert "y" not in sent.values()
 
@@ -81,13 +81,13 @@ def test_node_that_answers_something_else_is_missing(body: bytes) -> None:
 
 
 def test_node_that_answers_too_slowly_is_missing_and_then_left_alone() -> None:
-    asked: list[Any] = []
-    with answering(json.dumps(PAGE).encode(), asked, pause_s=30) as address, peers(address) as others:
+    requests: list[Any] = []
+    with answering(json.dumps(PAGE).encode(), requests, pause_s=30) as address, peers(address) as others:
         began = time.monotonic()
         assert others.ask("/v1/jobs", Headers(), items).missing == ["b"]
         assert time.monotonic() - began < TIMEOUT_S + 1
         assert others.ask("/v1/jobs", Headers(), items).missing == ["b"]
-        assert len(asked) == 1
+        assert len(requests) == 1
 
 
 def test_node_that_does_not_listen_is_missing_at_once() -> None:

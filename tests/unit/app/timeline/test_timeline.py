@@ -26,8 +26,8 @@ def scores(labels: str, sure: float = 0.8) -> np.ndarray:
 def segments_of(
     rows: np.ndarray, cuts: tuple[float, ...] = (), placed: Windows = PLACED
 ) -> list[tuple[float, float, str]]:
-    found = merge_windows(rows, placed, 10.0, cuts)
-    return [(round(item.start_s, 3), round(item.end_s, 3), "abc"[item.label]) for item in found]
+    segments = merge_windows(rows, placed, 10.0, cuts)
+    return [(round(item.start_s, 3), round(item.end_s, 3), "abc"[item.label]) for item in segments]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ STILLS = Windows(Grid(frames=1, step_s=0.0, hop_s=0.5), count=20)
 
 def still_labels(letters: str, cuts: tuple[float, ...] = (), sure: float = 0.8, margin: float = 0.5) -> str:
     """Return the label of each half second, for frames with these best labels."""
-    found = merge_windows(scores(letters, sure), STILLS, len(letters) / 2, cuts, margin)
-    return "".join("abc"[each.label] * round(2 * (each.end_s - each.start_s)) for each in found)
+    segments = merge_windows(scores(letters, sure), STILLS, len(letters) / 2, cuts, margin)
+    return "".join("abc"[segment.label] * round(2 * (segment.end_s - segment.start_s)) for segment in segments)
 
 
 @pytest.mark.parametrize("frames", ["aaaabaaaaa", "aabaaacaaa", "aaaaaaaaab"])
@@ -94,8 +94,8 @@ def test_averages_do_not_cross_a_cut() -> None:
 
 def test_frames_far_apart_are_not_averaged() -> None:
     sparse = Windows(Grid(frames=1, step_s=0.0, hop_s=2.0), count=5)
-    found = merge_windows(scores("aabaa"), sparse, 10.0, (), margin=0.0)
-    assert ["abc"[each.label] for each in found] == ["a", "b", "a"]
+    segments = merge_windows(scores("aabaa"), sparse, 10.0, (), margin=0.0)
+    assert ["abc"[segment.label] for segment in segments] == ["a", "b", "a"]
 
 
 def test_averaged_score_is_the_mean() -> None:
@@ -111,8 +111,8 @@ def test_too_many_segments_are_merged(most: int) -> None:
 
 
 def test_zero_margin_follows_every_window() -> None:
-    found = merge_windows(scores("abacbbabca", sure=0.4), PLACED, 10.0, (), margin=0.0)
-    assert "".join("abc"[item.label] * round(item.end_s - item.start_s) for item in found) == "abacbbabca"
+    segments = merge_windows(scores("abacbbabca", sure=0.4), PLACED, 10.0, (), margin=0.0)
+    assert "".join("abc"[item.label] * round(item.end_s - item.start_s) for item in segments) == "abacbbabca"
 
 
 def test_segments_end_at_cuts() -> None:
@@ -131,12 +131,12 @@ def test_segments_always_fill_the_video(seed: int) -> None:
     placed = grid(8, 4, 30, None, float(rng.uniform(0.1, 2))).fit(37.0)
     rows = rng.dirichlet([0.3] * 4, placed.count).astype(np.float32)
     cuts = sorted(rng.uniform(0, 37, rng.integers(0, 6)))
-    found = merge_windows(rows, placed, 37.0, cuts)
-    assert (found[0].start_s, found[-1].end_s) == (0.0, 37.0)
-    assert all(one.end_s == other.start_s for one, other in zip(found, found[1:], strict=False))
-    assert all(item.end_s > item.start_s for item in found)
+    segments = merge_windows(rows, placed, 37.0, cuts)
+    assert (segments[0].start_s, segments[-1].end_s) == (0.0, 37.0)
+    assert all(one.end_s == other.start_s for one, other in zip(segments, segments[1:], strict=False))
+    assert all(item.end_s > item.start_s for item in segments)
     for cut in cuts:
-        assert any(item.start_s == cut for item in found)
+        assert any(item.start_s == cut for item in segments)
 
 
 @pytest.mark.parametrize(("label", "cell"), [("=1+1", "'=1+1"), ("-1", "'-1"), ("a=b", "a=b"), ("\t=1", "'\t=1")])

@@ -52,8 +52,8 @@ def test_tracks_end_at_cuts() -> None:
 
 
 def test_softmax_with_min_score_has_one_track_with_gaps() -> None:
-    found = merged("9993333333", "0002222999", kind="softmax", min_score=0.6)
-    assert found == [(0, 3, "a"), (7, 10, "b")]
+    segments = merged("9993333333", "0002222999", kind="softmax", min_score=0.6)
+    assert segments == [(0, 3, "a"), (7, 10, "b")]
 
 
 def test_softmax_without_min_score_keeps_its_segments() -> None:

@@ -30,7 +30,7 @@ PATIENCE_S = 60.0
 def attempts(
     actions: Sequence[Sequence[str]], lacking: Sequence[str] = (), user: int | None = None, **confinement: Any
 ) -> tuple[dict[str, tuple[bool, str]], list[str]]:
-    """Return the layers that hold, by name, and the result of each of `actions`: functions of tests/support/hostile.py with arguments.
+    """Return the layers that hold, by name, and the result of each action: a function of hostile.py with arguments.
 
     Every action has its own process. A result is its return value, or the name of its error or signal.
     """

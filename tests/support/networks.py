@@ -66,7 +66,7 @@ def served_picture() -> NetworkSpec:
 
 
 def tiny_picture() -> NetworkSpec:
-    """Return a network of two convolutions for pictures of 32 x 32 pixels out of 36, under the name of a published one."""
+    """Return two convolutions for pictures of 32 x 32 pixels out of 36, under the name of a published network."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()]
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()

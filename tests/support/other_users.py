@@ -10,7 +10,7 @@ from deploy.stack.users import User
 
 
 def owner_of(pid: int) -> int:
-    """Return the user id of a process. Its files in /proc cannot be used: they stay root's after it has dropped root's rights."""
+    """Return the user id of a process; its files in /proc stay root's after it has dropped root's rights."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("Uid:")[1].split()[1])
 

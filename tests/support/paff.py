@@ -1,4 +1,4 @@
-"""H.264 whose pictures are single fields, made from small frames by new headers, because no available encoder writes it."""
+"""H.264 whose pictures are single fields, made from small frames by new headers: no encoder here writes it."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def tick() -> None:
 
 
 def judged(row: AccuracyRow) -> bool:
-    """Return whether the row is judged; bf16 of random weights is not, because their scores differ as little as rounding."""
+    """Return whether the row is judged: not bf16 of random weights, whose scores differ as little as rounding."""
     return row.precision == "f32" or row.kind == "filmed"
 
 

@@ -1,7 +1,7 @@
 """A fake Triton with a model on a fake GPU: its gRPC API, with GPU memory of `FakeCuda`.
 
-It serves one model, whose one score is the mean of a clip. tests/integration/app/inference/test_shared_regions.py compares it with the real
-server where no GPU is needed.
+It serves one model, whose one score is the mean of a clip. tests/integration/app/inference/test_shared_regions.py
+compares it with the real server where no GPU is needed.
 """
 
 from __future__ import annotations

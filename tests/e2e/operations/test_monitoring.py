@@ -183,7 +183,7 @@ def test_metrics_are_refused_to_other_addresses(stack: Stack, path: str) -> None
 
 @contextmanager
 def prometheus(stack: Stack, folder: Path) -> Iterator[str]:
-    """A real Prometheus with the rules and targets of deploy/monitoring at short intervals; yields the URL of its API."""
+    """A real Prometheus with the rules of deploy/monitoring at short intervals; yields the URL of its API."""
     if not shutil.which("prometheus"):
         pytest.skip("prometheus is not installed (Debian's package of that name; deploy/setup test)")
     config = (MONITORING / "prometheus.yml").read_text()

@@ -1,4 +1,4 @@
-"""Downloads, webhooks and resumable uploads in containers, with a file server and a receiver in a container beside them."""
+"""Downloads, webhooks and resumable uploads in containers; another container is file server and receiver."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Run the commands of the README in its order, in a fresh clone, then those of every other page.
 
-The output is compared with what the pages show. tests/nightly/docs/snippets.py lists commands that are not run, and why.
+The output is compared with what the pages show. tests/nightly/docs/snippets.py lists commands that are not run.
 """
 
 from __future__ import annotations

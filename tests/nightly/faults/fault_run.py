@@ -69,7 +69,7 @@ class FaultRun:
         self.fault = time.monotonic()
 
     def check_recovery(self, limit_s: float, what: str = "right answers after", since: float | None = None) -> None:
-        """Wait until responses are right again and check that it took at most `limit_s` from the fault or from `since`."""
+        """Wait for right responses and check that it took at most `limit_s` from the fault or from `since`."""
         begin = self.fault if since is None else since
         until(lambda: self.flow.is_calm(begin), LONGEST_S)
         self.row.check_within(what, self.flow.unsteady_s(begin), limit_s)

@@ -72,7 +72,7 @@ class SteadyLoad:
         )
 
     def unsteady_s(self, fault: float) -> float:
-        """Return the seconds from `fault` to the end of the last request without a right answer; 0 if there was none."""
+        """Return the seconds from `fault` to the end of the last wrong or missing answer; 0 if there was none."""
         return max((sample.ended - fault for sample in self.bad(fault)), default=0.0)
 
     def is_calm(self, fault: float) -> bool:

@@ -190,7 +190,8 @@ def test_28_queue_locked_and_corrupt(
         row.check(f"jobs lost: {len(before - left)} of {len(before)}", before <= left)
         fault_run.check_recovery(0.0, "requests: errors until")
         fault_run.check_errors()
-        # The last writes are in the write-ahead log: only a process that opens the file after all others closed it sees the damage
+        # The last writes are in the write-ahead log: only a process that opens the file after all others closed it
+        # sees the damage
         fault_run.mark_fault()
         send(
             signal.SIGKILL,

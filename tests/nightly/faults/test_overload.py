@@ -41,7 +41,7 @@ PIECES = 64  # pieces of a slow upload
 
 
 async def _trickle(target: Target, seconds: float) -> None:
-    """Send the request once in pieces over `seconds`, like an upload on a slow line; closes the connection at the end."""
+    """Send the request in pieces over `seconds`, like an upload on a slow line, then close the connection."""
     reader, writer = await asyncio.open_connection(*target.address)
     piece = max(1, len(target.payload) // PIECES)
     try:

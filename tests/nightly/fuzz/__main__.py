@@ -1,5 +1,7 @@
-"""python -m tests.nightly.fuzz [--minutes 10] [--count N] [--seed 1]      sends mutants to a stack of its own; `make fuzz` does
-python -m tests.nightly.fuzz --seed 1 --write 4711 mutant.bin            writes one of them to a file
+"""Send mutants to a stack, as `make fuzz` does, or write one of them to a file.
+
+python -m tests.nightly.fuzz [--minutes 10] [--count N] [--seed 1]
+python -m tests.nightly.fuzz --seed 1 --write 4711 mutant.bin
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def order(seed: int, mutant: Mutant) -> Order:
 
 
 async def send(http: httpx.AsyncClient, wanted: Order) -> tuple[Reply, int]:
-    """Send the request and return the answer and the number of retries; 503 "overloaded" is retried after Retry-After."""
+    """Send the request, with retries of 503 "overloaded"; return the answer and the number of retries."""
     for busy in range(BUSY_TRIES):
         reply = await _once(http, wanted)
         if reply.status != 503 or b'"overloaded"' not in reply.body or not _retry_after(reply).isdigit():

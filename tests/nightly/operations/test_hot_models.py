@@ -76,7 +76,7 @@ def followed(stack: Stack, model: str, content: bytes, status: int, version: str
 
 
 class Clients:
-    """Four clients that send without pause, two for the default model, two for `mine`; `wrong` has unexpected answers."""
+    """Two clients of the default model and two of `mine`, without pause; `wrong` has unexpected answers."""
 
     def __init__(self, stack: Stack, film: bytes, picture: bytes) -> None:
         self._stack = stack

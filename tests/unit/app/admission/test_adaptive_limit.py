@@ -10,7 +10,7 @@ SERVICE_S = 0.05
 
 
 class Machine:
-    """A machine that shares `cores` equally among all running requests; every worker runs as many as its limit allows."""
+    """A machine that shares `cores` equally among running requests; every worker runs as many as it may."""
 
     def __init__(self, cores: float, workers: int, least: int = 1, most: int = 64) -> None:
         self.cores, self.now_s, self.done = cores, 1.0, 0

@@ -33,7 +33,8 @@ def test_listed_receivers_are_allowed(url: str) -> None:
     [
         "http://hooks.example.com/", "https://example.org/", "https://hooks.example.com:8443/",
         "https://ports.example.com/", "https://127.0.0.1:9000/", "http://127.0.0.1/", "https://evilexample.org/",
-        "https://hooks.example.com@evil.com/", "https://evil.com/#@hooks.example.com", "s3://hooks.example.com/key", "https://hooks.example.com\\@evil.com",
+        "https://hooks.example.com@evil.com/", "https://evil.com/#@hooks.example.com", "s3://hooks.example.com/key",
+        "https://hooks.example.com\\@evil.com",
         "ftp://hooks.example.com/", "hooks.example.com", "https://", "https://[::1", "https://hooks.example.com:99999/",
         "https://hooks.example.com/a b", "https://h\u00f6oks.example.com/", "https://hooks.example.com/" + "a" * 2048,
         "https://hooks.example.com/\n", "https://hooks.example.com.evil.com/",

@@ -32,16 +32,16 @@ def narrow() -> Iterator[Stack]:
         yield stack
 
 
-def picture(mood: int) -> bytes:
+def picture(action: int) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (8, 8), (mood, mood, mood)).save(file, "PNG")
+    Image.new("RGB", (8, 8), (action, action, action)).save(file, "PNG")
     return file.getvalue()
 
 
-def code(stack: Stack, mood: int = scripted_model.ANSWER) -> str:
+def code(stack: Stack, action: int = scripted_model.ANSWER) -> str:
     """Return `ok` or the error code of a request with a short deadline."""
     answer = httpx.post(
-        f"{stack.url}/v1/classify", content=picture(mood), headers={"X-Deadline-Ms": str(SOON_MS)}, timeout=20
+        f"{stack.url}/v1/classify", content=picture(action), headers={"X-Deadline-Ms": str(SOON_MS)}, timeout=20
     )
     if answer.status_code == 503:
         assert 1 <= int(answer.headers["Retry-After"]) <= 30
@@ -104,7 +104,7 @@ def test_forged_upload_headers_are_ignored(stack):
     assert answer.status_code == 200, answer.text
 
 
-def test_picture_overtakes_waiting_videos(stack):
+def test_triton_and_jobs_have_lower_priority(stack):
     programs = ("nginx", "web", "triton", "jobs")
     nice = {name: os.getpriority(os.PRIO_PROCESS, pid_of(stack, name)) for name in programs}
 

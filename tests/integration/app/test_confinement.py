@@ -166,7 +166,7 @@ def test_file_of_root_is_opened_for_decoders(tmp_path):
     assert results == ["EACCES"]
 
 
-def test_folder_of_a_file_stays_closed_to_decoders(place):
+def test_file_outside_the_readable_folders_stays_closed(place):
     SandboxConfig((str(place.folder),)).admit(place.paths["secret"])
     assert stat.S_IMODE(os.stat(place.paths["secret"]).st_mode) == 0o600
 

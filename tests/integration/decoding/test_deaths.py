@@ -139,7 +139,7 @@ def test_killed_decoders_are_not_the_file_s_fault(decoding, endless, film, regio
         (signal.SIGXCPU, DecodeTimeout),
     ],
 )
-def test_resource_limits_are_the_files_fault(decoding, endless, film, region, number, error):
+def test_fatal_signals_of_a_decoder_blame_the_file(decoding, endless, film, region, number, error):
     async def use(decoder: Decoder) -> None:
         task = asyncio.create_task(decoder.probe(endless))
         with await writing(endless):

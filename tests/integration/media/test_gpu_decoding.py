@@ -180,7 +180,7 @@ def test_pictures_are_decoded_on_the_cpu(place: Place, tmp_path: Path) -> None:
     assert read_corners(place.pool.view(0, (SIZE, SIZE, 3))) == "rgbw"
 
 
-def test_damaged_file_is_decoded_again_on_the_cpu(place: Place, film: Source, tmp_path: Path) -> None:
+def test_damaged_file_is_undecodable_and_the_gpu_stays_in_use(place: Place, film: Source, tmp_path: Path) -> None:
     data = bytearray(Path(film.path).read_bytes())
     start = data.index(b"mdat") + 4
     (tmp_path / "bad.mp4").write_bytes(data[:start] + bytes(len(data) - start))

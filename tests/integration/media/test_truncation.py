@@ -60,7 +60,7 @@ def test_bytes_after_the_end_are_no_truncation(film: Path, tmp_path: Path, stray
     assert not is_cut_off(longer)
 
 
-def test_truncation_of_a_part_of_a_body(film: Path, tmp_path: Path) -> None:
+def test_part_of_a_body_is_not_truncated(film: Path, tmp_path: Path) -> None:
     data = film.read_bytes()
     body = tmp_path / "body"
     body.write_bytes(b"--boundary\r\n" + data + b"\r\n--boundary--\r\n")

@@ -52,7 +52,7 @@ def test_results_hold_reason_in_place_of_refused_ratio() -> None:
     assert reasons({"against": {"a": {"per_s": row, "p50_ms": row}}}) == [row["no_ratio"]]
 
 
-def test_failed_suite_is_a_row() -> None:
+def test_failed_side_is_listed() -> None:
     assert reasons({"against": {"a": {"error": "a: it ended", "clients": {}}}, "parts": {"cores": 2}}) == [
         "a: it ended"
     ]

@@ -143,7 +143,7 @@ def test_splitting_keeps_the_order_and_fills_batches(counts: tuple[int, ...], mo
     assert all(length == most for length in lengths[:-1]) and 0 < lengths[-1] <= most
 
 
-def test_first_layout_stays_unless_another_is_clearly_faster() -> None:
+def test_first_choice_stays_unless_another_is_clearly_faster() -> None:
     assert fastest({"first": 1.0, "second": 0.97}) == "first"
     assert fastest({"first": 1.0, "second": 0.9, "third": 0.8}) == "third"
     assert fastest({"only": 1.0}) == "only"

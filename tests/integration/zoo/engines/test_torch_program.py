@@ -85,7 +85,7 @@ def test_convolution_weights_and_biases_have_the_precision(exported: GraphModule
     assert {name for name, value in tensors.items() if value.dtype == torch.float32} == {"scale", "shift"}
 
 
-def test_input_layout_suits_the_convolutions(served: NetworkSpec) -> None:
+def test_normalisation_in_both_memory_layouts(served: NetworkSpec) -> None:
     clips = torch.from_numpy(example_clips(served, 2))
     scale, shift = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([-1.0, -2.0, -3.0])
     last = normalised(clips, scale, shift, torch.float32, contiguous=False).movedim(-1, 1)

@@ -123,6 +123,6 @@ def test_only_frames_that_shrinking_makes_sharp_are_used(tmp_path: Path) -> None
     assert [frame.shape for frame in frames] == [(720, 1280, 3)] * 5
 
 
-def test_scenes_without_detail_are_skipped() -> None:
+def test_scene_without_detail_is_refused() -> None:
     with pytest.raises(ValueError, match="no view"):
         encode_sample(Sample("sharp", (320, 240), "png", 0.5, 0), [np.full((400, 600, 3), 128, np.uint8)], seed=1)

@@ -94,7 +94,7 @@ def test_dark_and_bright_start_at_their_stated_levels(part: float, picture: Imag
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_blank_pictures_have_almost_no_detail(part: float, picture: Image) -> None:
+def test_blank_pictures_have_almost_no_contrast(part: float, picture: Image) -> None:
     for seed in range(6):
         made = cv2.GaussianBlur(spoiled("blank", picture, part, seed), (0, 0), 2)
         low, high = np.percentile(brightness(made), [5, 95])

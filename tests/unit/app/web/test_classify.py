@@ -107,7 +107,7 @@ def test_refused_upload_leaves_no_file(client: FlaskClient, tmp_path: Path) -> N
     assert list((tmp_path / "uploads").iterdir()) == []
 
 
-def test_curl_command_on_the_page_works(client: FlaskClient) -> None:
+def test_page_shows_the_curl_command(client: FlaskClient) -> None:
     assert "curl -X POST -T clip.mp4 " in client.get("/").get_data(as_text=True)
 
 

@@ -40,7 +40,7 @@ def test_settings_that_are_not_in_force(context) -> None:
     assert result.startswith("CLIPSTACK_SLOTS is 16 here, but the stack was started with 32")
 
 
-def test_contradicting_settings(context) -> None:
+def test_setting_conflict(context) -> None:
     odd = replace(context.settings, queue_timeout_s=40, data_dir=context.run_dir / "uploads" / "data")
     result = found(replace(context, settings=odd), config.CHECKS)
     assert result == {config.QUEUE_TIMEOUT_TOO_LONG.name, config.DATA_IN_UPLOADS.name}

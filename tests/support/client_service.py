@@ -17,8 +17,9 @@ SCORES = {
     "pan_left": 0.9714, "static": 0.0131, "tilt_down": 0.0052, "shake": 0.0048, "zoom_in": 0.0021,
     "zoom_out": 0.0013, "pan_right": 0.0009, "tilt_up": 0.0006, "roll_cw": 0.0004, "roll_ccw": 0.0002,
 }  # fmt: skip
+FRAMES = 8  # of a clip
 MODEL = {
-    "name": "camera_motion", "version": "1", "kind": "video", "labels": list(SCORES), "frames": 8, "stride": 4,
+    "name": "camera_motion", "version": "1", "kind": "video", "labels": list(SCORES), "frames": FRAMES, "stride": 4,
     "fps": 30.0, "resize": 80, "crop": 80, "default": True,
 }  # fmt: skip
 CLIP = {
@@ -171,7 +172,7 @@ def _classified(request: Received) -> Reply:
         "warnings": [],
     }
     if request.query.get("thumbnails") == "true":
-        answer["thumbnails"] = [THUMBNAIL] * MODEL["frames"]
+        answer["thumbnails"] = [THUMBNAIL] * FRAMES
     return Reply(body=answer)
 
 

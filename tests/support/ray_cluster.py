@@ -27,11 +27,13 @@ class Node:
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str], url: str, cores: set[int] | None) -> None:
         (agent_port,) = free_ports(1)
-        command = [RAY_PYTHON.with_name("ray"), "start", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1"]
+        command = [str(RAY_PYTHON.with_name("ray")), "start", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1"]
         command += [f"--resources={json.dumps({'clipstack': 1})}", f"--object-store-memory={OBJECT_STORE_BYTES}"]
         command += ["--disable-usage-stats", f"--dashboard-agent-listen-port={agent_port}", *arguments]
+        if cores is not None:
+            command = ["taskset", "-c", ",".join(map(str, cores)), *command]
         self.process = subprocess.Popen(
-            [*([] if cores is None else ["taskset", "-c", ",".join(map(str, cores))]), *command],
+            command,
             env={**environment, "CLIPSTACK_URL": url},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

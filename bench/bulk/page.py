@@ -66,8 +66,8 @@ def model(figures: Figures) -> dict[str, dict[int, Outcome]]:
 def measured_table(figures: Figures) -> str:
     """Return the table of the measured runs."""
     lines = [
-        "| measured | engine | nodes | files/s | of one node | files | command, s | first part after, s |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+        "| measured | engine | nodes | files/s | of one node | files | command, s | first part after, s | load |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, workload in figures["workloads"].items():
         for run in workload["runs"]:
@@ -80,7 +80,7 @@ def measured_table(figures: Figures) -> str:
                 f"{gain:.2f}",
                 f"{run['files']:,}",
             ]
-            cells += [f"{run['wall_s']:.1f}", f"{run['first_part_s']:.1f}"]
+            cells += [f"{run['wall_s']:.1f}", f"{run['first_part_s']:.1f}", run.get("load", "–")]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
@@ -95,7 +95,11 @@ def modelled_table(modelled: Mapping[str, Mapping[int, Outcome]]) -> str:
         for name in names:
             outcome = modelled[name][nodes]
             share = outcome.per_s / nodes / modelled[name][1].per_s
-            cells += [f"{outcome.per_s:,.0f}", f"{share:.0%}", outcome.limit]
+            cells += [
+                f"{outcome.per_s:,.0f}" if outcome.per_s >= 100 else f"{outcome.per_s:.1f}",
+                f"{share:.0%}",
+                outcome.limit,
+            ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -118,9 +122,12 @@ def body(figures: Figures) -> str:
     """Return the generated part of the page."""
     machine, workloads = figures["machine"], figures["workloads"]
     sizes = ", ".join(f"{name} of {workload['file_bytes'] / 1e3:,.0f} kB" for name, workload in workloads.items())
+    rounds = figures.get("rounds", 1)
+    best = f" Other programs used these cores too (load), so each row is the best of up to {rounds} runs, and small "
+    busy = best + "differences, negative ones above all, are chance." if rounds > 1 else ""
     return (
-        f"Measured on {machine['processor']}, {machine['day']}, load {figures['load_before']} before: each node is a stack "
-        f"and a Ray node on one core of its own, with {figures['concurrency']} files at a time; {sizes}.\n\n"
+        f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['day']}: each node is a stack "
+        f"and a Ray node on one core of its own, with {figures['concurrency']} files at a time; {sizes}.{busy}\n\n"
         f"{measured_table(figures)}\n{overheads(figures)}\n"
         f"Not measured, but modelled by a simulation (`bench/bulk/simulation.py`) with the measured times of files "
         f"and of the driver ({figures['head_part_s'] * 1e3:.1f} ms a part): nodes of one core, files in a bucket. Assumed are "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .manifest import FOLDER, Part
-from .stores import Store
+from .stores.interface import Store
 
 Row = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ClipstackError
 from .request import BulkRequest
 from .source import Entry
-from .stores import Store
+from .stores.interface import Store
 
 FOLDER = "_clipstack"  # readers of Parquet skip names that begin with _
 MANIFEST = f"{FOLDER}/manifest.json"

@@ -19,7 +19,7 @@ from .rows import answer_row, error_row
 from .service import Blame, Service, ServiceLost, blame
 from .source import Entry
 from .stats import Stats
-from .stores import Store
+from .stores.interface import Store
 from .work_queue import WorkQueue
 
 if sys.version_info < (3, 11):

@@ -29,7 +29,7 @@ from ..models import Result
 from ..sending.media_files import PICTURES
 from .request import BulkRequest, Limits
 from .source import Entry, opened
-from .stores import StoreFailed
+from .stores.interface import StoreFailed
 
 # The parameters are at fault, so that every other file would be refused too
 PARAMETER_CODES = frozenset({"invalid_parameter", "model_not_found"})

@@ -14,7 +14,7 @@ from ..errors import ClipstackError
 from ..http.upload import Source
 from ..sending.media_files import SUFFIXES, walk_folder
 from ..sending.remote import is_url, open_remote
-from .stores import bucket, bucket_errors, is_bucket
+from .stores.buckets import bucket, bucket_errors, is_bucket
 
 # Objects up to this size are read into memory by one request, larger ones in blocks
 WHOLE_BYTES = BLOCK_BYTES = 8 << 20

@@ -13,7 +13,9 @@ import pytest
 from obstore.store import S3Store
 
 from clipstack_client.bulk.source import Entry, list_source, opened
-from clipstack_client.bulk.stores import BucketStore, StoreFailed, open_store
+from clipstack_client.bulk.stores import open_store
+from clipstack_client.bulk.stores.buckets import BucketStore
+from clipstack_client.bulk.stores.interface import StoreFailed
 from tests.support.client_process import Running
 from tests.support.client_service import MP4, Received, RecordedService, Reply, recorded_service
 from tests.support.s3_server import REGION, S3Server, s3_server

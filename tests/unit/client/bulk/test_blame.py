@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clipstack_client.bulk.service import Blame, blame
-from clipstack_client.bulk.stores import StoreFailed
+from clipstack_client.bulk.stores.interface import StoreFailed
 from clipstack_client.errors import (
     ClipstackError,
     ConnectFailed,

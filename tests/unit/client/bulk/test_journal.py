@@ -9,7 +9,7 @@ import pytest
 from clipstack_client.bulk.journal import Finished, Journal, parts_to_repeat
 from clipstack_client.bulk.manifest import FOLDER, Part
 from clipstack_client.bulk.source import Entry
-from clipstack_client.bulk.stores import FolderStore
+from clipstack_client.bulk.stores.folders import FolderStore
 
 PART = Part(3, "abcd1234", tuple(Entry(f"/films/{index}.mp4") for index in range(4)))
 

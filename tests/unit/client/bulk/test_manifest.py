@@ -11,7 +11,7 @@ import pytest
 from clipstack_client.bulk.manifest import MANIFEST, Manifest, ManifestConflict, pin, read
 from clipstack_client.bulk.request import BulkRequest
 from clipstack_client.bulk.source import Entry
-from clipstack_client.bulk.stores import FolderStore
+from clipstack_client.bulk.stores.folders import FolderStore
 
 ENTRIES = tuple(Entry(f"/films/{index:03}.mp4", index, f"v{index}") for index in range(25))
 WANTED = Manifest("/films", "jsonl", 10, BulkRequest(), ENTRIES)

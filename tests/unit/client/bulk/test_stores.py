@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clipstack_client.bulk.stores import FolderStore, StoreFailed, is_bucket
+from clipstack_client.bulk.stores.buckets import is_bucket
+from clipstack_client.bulk.stores.folders import FolderStore
+from clipstack_client.bulk.stores.interface import StoreFailed
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ export function set(element, properties) {
   return element;
 }
 
-/** Writes text only when it differs, so that a screen reader is not told the same thing twice. */
+/** Writes text only when it differs, so that a screen reader does not read the same thing twice. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
   return element;

@@ -60,7 +60,7 @@ export class Row {
     this.bars.hidden = !item.active;
     const uploaded = ["sent", "queued", "running"].includes(item.state);
     set(this.sending, { value: uploaded ? 1 : item.upload.share, "aria-label": `Upload of ${item.name}` });
-    // A bar without a value moves by itself: how long a few places of a video take is not told.
+    // A bar without a value moves by itself: nobody knows how long a few places of a video take.
     set(this.looking, {
       value: item.state === "sent" && !item.asJob ? null : (item.record?.progress?.percent ?? 0),
       "aria-label": `Analysis of ${item.name}`,

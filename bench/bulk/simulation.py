@@ -19,7 +19,7 @@ PARTS_AT_ONCE = 2  # as client/clipstack_client/bulk/ray_engine.py
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the nodes share, and what each has.
+    """Resources that all nodes share, and those of each node.
 
     Attributes:
         requests_per_s: Requests a second that the bucket answers.

@@ -28,7 +28,7 @@ ATTACKERS = 6
 ATTACK_S = 3.0
 MEDIAN_S, SLOWER = 0.25, 5
 GROWTH_MB = 64
-WINDOWS = 30_000
+WINDOWS = 24_000
 PAGE = 20_000
 READERS = 12
 
@@ -228,7 +228,7 @@ def long_job(edge: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     path = tmp_path_factory.mktemp("long") / "still.mp4"
     film = write_video(path, panning(30, 320, 240), pts=[*range(0, 1160, 40), 600_000]).read_bytes()
     job = json_body(exchange(edge.url, post(f"/v1/jobs?hop_s={600 / WINDOWS}", film)))["id"]
-    until(lambda: json_body(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 60)
+    until(lambda: json_body(exchange(edge.url, get(f"/v1/jobs/{job}")))["state"] == "done", 150)
     yield job
     until(lambda: b"removed" in exchange(edge.url, get(f"/v1/jobs/{job}", method="DELETE")).answer.body, 10)
 

@@ -129,6 +129,7 @@ def test_killed_run_continues_without_repeating_finished_files(
     assert sum(sent(service).values()) <= 60 + 3 * PLACES
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_run_says_how_to_continue(service: RecordedService, tmp_path: Path, files: list[Path]) -> None:
     replying(service, lambda request: time.sleep(0.05) if request.method == "POST" else None)
     running = Running(service, "bulk", tmp_path / "archive", "--to", tmp_path / "results", "--format", "jsonl")

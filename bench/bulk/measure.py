@@ -158,12 +158,3 @@ def _thinned(seconds: list[float], number: int = 200) -> list[float]:
     """Return quantiles of the times, which the model draws from."""
     ordered = sorted(seconds)
     return [ordered[int((index + 0.5) * len(ordered) / number)] for index in range(number)]
-
-
-def keep_best(before: dict[str, Any], figures: dict[str, Any]) -> None:
-    """Replace runs of `figures` by faster ones of an earlier measurement, because other programs only slow them down."""
-    for name, workload in figures["workloads"].items():
-        earlier = {(run["engine"], run["nodes"]): run for run in before["workloads"][name]["runs"]}
-        pairs = [(run, earlier[run["engine"], run["nodes"]]) for run in workload["runs"]]
-        workload["runs"] = [max(pair, key=lambda run: float(run["steady_per_s"])) for pair in pairs]
-    figures["rounds"] = before.get("rounds", 1) + 1

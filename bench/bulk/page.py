@@ -122,12 +122,9 @@ def body(figures: Figures) -> str:
     """Return the generated part of the page."""
     machine, workloads = figures["machine"], figures["workloads"]
     sizes = ", ".join(f"{name} of {workload['file_bytes'] / 1e3:,.0f} kB" for name, workload in workloads.items())
-    rounds = figures.get("rounds", 1)
-    best = f" Other programs used these cores too (load), so each row is the best of up to {rounds} runs, and small "
-    busy = best + "differences, negative ones above all, are chance." if rounds > 1 else ""
     return (
         f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['day']}: each node is a stack "
-        f"and a Ray node on one core of its own, with {figures['concurrency']} files at a time; {sizes}.{busy}\n\n"
+        f"and a Ray node on one core of its own, with {figures['concurrency']} files at a time; {sizes}. Differences of some percent are chance.\n\n"
         f"{measured_table(figures)}\n{overheads(figures)}\n"
         f"Not measured, but modelled by a simulation (`bench/bulk/simulation.py`) with the measured times of files "
         f"and of the driver ({figures['head_part_s'] * 1e3:.1f} ms a part): nodes of one core, files in a bucket. Assumed are "

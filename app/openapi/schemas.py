@@ -62,5 +62,5 @@ THRESHOLDS = nullable(array(FRACTION))
 DECISION: Schema = {"anyOf": [array(TEXT) | {"minItems": 1}, one_of("none")]}  # the labels that pass
 TIME: Schema = {"type": "string", "format": "date-time"}
 
-# Of lists, which ask all nodes (docs/nodes.md)
+# Part of every list, because a list asks all nodes (docs/nodes.md)
 MISSING_NODES = prop(array(TEXT), "Nodes that did not answer, whose items are missing; empty if none.", [])

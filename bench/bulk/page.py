@@ -14,7 +14,7 @@ RESULTS, PAGE, PICTURE = (ROOT / path for path in ("bench/results/bulk.json", "d
 BEGIN, END = "<!-- made by python -m bench.bulk.page -->\n", "<!-- to here -->\n"
 NODES = (1, 2, 5, 10, 20, 50, 100)
 PARTS_A_NODE = 20
-# What is assumed of a bucket and of its network: requests of one prefix and first-byte latency as S3 states them
+# Assumptions of the model about the bucket and its network. S3 states the requests of one prefix and the latency.
 REQUESTS_PER_S, LATENCY_S = 5500.0, 0.1
 NETWORK_GBIT, LINK_GBIT = 25.0, 10.0
 CONCURRENCY, PART_FILES = 16, 256

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -122,6 +123,22 @@ def leftovers(project: str) -> dict[str, str]:
     }
 
 
+@contextmanager
+def running_compose(*files: str, up: Sequence[str] = (), **environment: str) -> Iterator[Compose]:
+    """Start the service in containers, wait until it is ready, and remove it after the block.
+
+    `files` are added to docker-compose.yml, and `up` to the options of `docker compose up`.
+    """
+    compose = Compose(*files, **environment)
+    try:
+        compose("up", "-d", "--no-build", *up, timeout=UP_S)
+        compose.wait_until_ready()
+        yield compose
+    finally:
+        compose("down", "-v", "--remove-orphans", check=False)
+    assert not any(leftovers(compose.project).values())
+
+
 @pytest.fixture(scope="session")
 def added_model(engine: None) -> Iterator[str]:
     """Copy the built-in picture model under another name into the checkout, as `clipstack-models add` would."""
@@ -143,14 +160,8 @@ def images(added_model: str) -> float:
 @pytest.fixture(scope="module")
 def service(images: float) -> Iterator[Compose]:
     """The service, up and ready; removed afterwards."""
-    compose = Compose()
-    try:
-        compose("up", "-d", "--no-build", timeout=UP_S)
-        compose.wait_until_ready()
+    with running_compose() as compose:
         yield compose
-    finally:
-        compose("down", "-v", "--remove-orphans", check=False)
-    assert not any(leftovers(compose.project).values())
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from clipstack_client import Client
-from tests.support.docker_compose import UP_S, Compose, command, leftovers
+from tests.support.docker_compose import Compose, command, running_compose
 from tests.support.movements import film_movement
 from tests.support.stacks import until
 
@@ -39,14 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compose(images: float) -> Iterator[Compose]:
-    compose = Compose(CLIPSTACK_FETCH="http://media:9000!private", CLIPSTACK_WEBHOOKS="http://media:9001!private")
-    try:
-        compose("up", "-d", "--no-build", timeout=UP_S)
-        compose.wait_until_ready()
+    allowed = {"CLIPSTACK_FETCH": "http://media:9000!private", "CLIPSTACK_WEBHOOKS": "http://media:9001!private"}
+    with running_compose(**allowed) as compose:
         yield compose
-    finally:
-        compose("down", "-v", "--remove-orphans", check=False)
-    assert not any(leftovers(compose.project).values())
 
 
 @pytest.fixture(scope="module")

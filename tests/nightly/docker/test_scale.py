@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.docker_compose import UP_S, Compose, command, leftovers
+from tests.support.docker_compose import UP_S, Compose, command, running_compose
 from tests.support.movements import film_movement
 from tests.support.stacks import until
 
@@ -17,14 +17,8 @@ pytestmark = pytest.mark.timeout(1800)
 
 @pytest.fixture(scope="module")
 def scaled(images: float) -> Iterator[Compose]:
-    compose = Compose("deploy/compose.scale.yml", CLIPSTACK_WEB_WORKERS="1")
-    try:
-        compose("up", "-d", "--no-build", "--scale", "web=2", timeout=UP_S)
-        compose.wait_until_ready()
+    with running_compose("deploy/compose.scale.yml", up=("--scale", "web=2"), CLIPSTACK_WEB_WORKERS="1") as compose:
         yield compose
-    finally:
-        compose("down", "-v", "--remove-orphans", check=False)
-    assert not any(leftovers(compose.project).values())
 
 
 def test_replicas_take_turns_and_share_memory_with_triton(scaled: Compose, tmp_path: Path) -> None:

@@ -26,15 +26,18 @@ from collections.abc import Mapping
 class ClipstackError(Exception):
     """Base of all errors of a request.
 
-    Attributes:
-        status: HTTP status, fixed by the class.
-        code: Machine-readable code in the response, fixed by the class.
-        retry_after_s: Value of the `Retry-After` header in seconds; None for no header.
+    Each class has its HTTP status and the machine-readable code of the response. `retry_after_s` is the value of the
+    `Retry-After` header in seconds; None for no header.
     """
 
     status = 500
     code = "internal"
     retry_after_s: int | None = None
+
+    def __init_subclass__(cls, **attributes: int | str) -> None:
+        """Set the attributes that a class names after its base; others are those of the base."""
+        for name, value in attributes.items():
+            setattr(cls, name, value)
 
     def __init__(self, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(message)
@@ -43,173 +46,116 @@ class ClipstackError(Exception):
             self.retry_after_s = retry_after_s
 
 
-class BadRequest(ClipstackError):
+class BadRequest(ClipstackError, status=400, code="bad_request"):
     """The request is malformed."""
 
-    status, code = 400, "bad_request"
 
-
-class InvalidMultipart(BadRequest):
+class InvalidMultipart(BadRequest, code="invalid_multipart"):
     """The multipart form is damaged or cut off."""
 
-    code = "invalid_multipart"
 
-
-class MissingFile(BadRequest):
+class MissingFile(BadRequest, code="missing_file"):
     """The request has no file: send it as the body, as the form field `file`, or as `file` in JSON."""
 
-    code = "missing_file"
 
-
-class EmptyFile(BadRequest):
+class EmptyFile(BadRequest, code="empty_file"):
     """The file has no bytes."""
 
-    code = "empty_file"
 
-
-class TooManyFiles(BadRequest):
+class TooManyFiles(BadRequest, code="too_many_files"):
     """The request has more files than allowed: one, or 64 pictures for /v1/classify."""
 
-    code = "too_many_files"
 
-
-class InvalidParameter(BadRequest):
+class InvalidParameter(BadRequest, code="invalid_parameter"):
     """A parameter is unknown or invalid, or a header is invalid; the message says what is valid."""
 
-    code = "invalid_parameter"
 
-
-class Unauthorized(ClipstackError):
+class Unauthorized(ClipstackError, status=401, code="unauthorized"):
     """The request has no API key, or an unknown one."""
 
-    status, code = 401, "unauthorized"
 
-
-class Forbidden(ClipstackError):
+class Forbidden(ClipstackError, status=403, code="forbidden"):
     """The API key does not permit this request, or your address may not use this path."""
 
-    status, code = 403, "forbidden"
 
-
-class CsrfFailed(Forbidden):
+class CsrfFailed(Forbidden, code="csrf_failed"):
     """The request changes something and carries a browser's session without the page's CSRF token."""
 
-    code = "csrf_failed"
 
-
-class FeedbackOff(Forbidden):
+class FeedbackOff(Forbidden, code="feedback_off"):
     """This service keeps no feedback: `CLIPSTACK_FEEDBACK` is off."""
 
-    code = "feedback_off"
 
-
-class NotFound(ClipstackError):
+class NotFound(ClipstackError, status=404, code="not_found"):
     """The path does not exist."""
 
-    status, code = 404, "not_found"
 
-
-class ModelNotFound(NotFound):
+class ModelNotFound(NotFound, code="model_not_found"):
     """There is no model with this name or version; `/v1/models` lists all."""
 
-    code = "model_not_found"
 
-
-class JobNotFound(NotFound):
+class JobNotFound(NotFound, code="job_not_found"):
     """There is no job with this id: it was removed, has expired, or belongs to another key."""
 
-    code = "job_not_found"
 
-
-class FeedbackNotFound(NotFound):
+class FeedbackNotFound(NotFound, code="feedback_not_found"):
     """There is no feedback with this id: it was removed, or belongs to another key."""
 
-    code = "feedback_not_found"
 
-
-class WebhookNotFound(NotFound):
+class WebhookNotFound(NotFound, code="webhook_not_found"):
     """There is no webhook with this id: it was removed, has expired, or belongs to another key."""
 
-    code = "webhook_not_found"
 
-
-class RequestTimeout(ClipstackError):
+class RequestTimeout(ClipstackError, status=408, code="request_timeout"):
     """The upload was too slow."""
 
-    status, code = 408, "request_timeout"
 
-
-class IdempotencyConflict(ClipstackError):
+class IdempotencyConflict(ClipstackError, status=409, code="idempotency_conflict"):
     """This `Idempotency-Key` was used for another file or other parameters."""
 
-    status, code = 409, "idempotency_conflict"
 
-
-class FeedbackFull(ClipstackError):
+class FeedbackFull(ClipstackError, status=409, code="feedback_full"):
     """As many corrections are kept as allowed; remove some."""
 
-    status, code = 409, "feedback_full"
 
-
-class TimelineNotReady(ClipstackError):
+class TimelineNotReady(ClipstackError, status=409, code="not_ready_yet"):
     """The job has no result yet; retry in a moment."""
 
-    status, code = 409, "not_ready_yet"
 
-
-class MethodNotAllowed(ClipstackError):
+class MethodNotAllowed(ClipstackError, status=405, code="method_not_allowed"):
     """The path does not support this method; `Allow` lists those that it does."""
 
-    status, code = 405, "method_not_allowed"
 
-
-class TooLarge(ClipstackError):
+class TooLarge(ClipstackError, status=413, code="too_large"):
     """The upload is larger than the limit."""
 
-    status, code = 413, "too_large"
 
-
-class UnsupportedMedia(ClipstackError):
+class UnsupportedMedia(ClipstackError, status=415, code="unsupported_media"):
     """The format or codec of the file is not supported."""
 
-    status, code = 415, "unsupported_media"
 
-
-class Undecodable(ClipstackError):
+class Undecodable(ClipstackError, status=422, code="undecodable"):
     """The file is damaged and cannot be decoded."""
 
-    status, code = 422, "undecodable"
 
-
-class NoVideoStream(Undecodable):
+class NoVideoStream(Undecodable, code="no_video_stream"):
     """The file contains no video, for example only sound."""
 
-    code = "no_video_stream"
 
-
-class LimitExceeded(ClipstackError):
+class LimitExceeded(ClipstackError, status=422, code="limit_exceeded"):
     """The media has more pixels, frames or seconds than the limits allow."""
 
-    status, code = 422, "limit_exceeded"
 
-
-class DecodeTimeout(ClipstackError):
+class DecodeTimeout(ClipstackError, status=422, code="decode_timeout"):
     """Probing and decoding took too long."""
 
-    status, code = 422, "decode_timeout"
 
-
-class WrongMediaKind(ClipstackError):
+class WrongMediaKind(ClipstackError, status=422, code="wrong_media_kind"):
     """The model expects a video and this is a picture, or the other way round."""
 
-    status, code = 422, "wrong_media_kind"
 
-
-class TooManyRequests(ClipstackError):
+class TooManyRequests(ClipstackError, status=429, code="too_many_requests", retry_after_s=1):
     """The key or address exceeds its rate limit or its number of concurrent requests."""
-
-    status, code = 429, "too_many_requests"
-    retry_after_s = 1
 
 
 class RateLimited(TooManyRequests):
@@ -220,66 +166,44 @@ class RateLimited(TooManyRequests):
         self.headers = headers
 
 
-class ClientDisconnected(ClipstackError):
+class ClientDisconnected(ClipstackError, status=499, code="client_gone"):
     """The client closed its connection before the response; only the log shows this code."""
 
-    status, code = 499, "client_gone"
 
-
-class DeadlineExceeded(ClipstackError):
+class DeadlineExceeded(ClipstackError, status=504, code="deadline_exceeded"):
     """The request's deadline passed: that in `X-Deadline-Ms`, or the service's default."""
 
-    status, code = 504, "deadline_exceeded"
 
-
-class Unavailable(ClipstackError):
+class Unavailable(ClipstackError, status=503, code="unavailable", retry_after_s=2):
     """The service cannot answer now; retry later."""
 
-    status, code = 503, "unavailable"
-    retry_after_s = 2
 
-
-class Overloaded(Unavailable):
+class Overloaded(Unavailable, code="overloaded", retry_after_s=1):
     """The service is at capacity; retry later."""
 
-    code = "overloaded"
-    retry_after_s = 1
 
-
-class NotReady(Unavailable):
+class NotReady(Unavailable, code="not_ready"):
     """The service or a model is starting or restarting; retry in a moment."""
 
-    code = "not_ready"
 
-
-class NodeAway(Unavailable):
+class NodeAway(Unavailable, code="node_away", retry_after_s=5):
     """The node that this job or upload is on does not answer; it continues when the node is back."""
-
-    code = "node_away"
-    retry_after_s = 5
 
 
 class KeyStoreUnavailable(Unavailable):
     """The key file is damaged or unreadable; all requests are rejected (fail closed)."""
 
 
-class InferenceTimeout(Unavailable):
+class InferenceTimeout(Unavailable, code="inference_timeout"):
     """The model did not answer in time."""
 
-    code = "inference_timeout"
 
-
-class InferenceFailed(ClipstackError):
+class InferenceFailed(ClipstackError, status=500, code="inference_failed"):
     """The model failed on this clip."""
 
-    status, code = 500, "inference_failed"
 
-
-class StorageFull(Unavailable):
+class StorageFull(Unavailable, code="storage_full", retry_after_s=5):
     """The server's disk has no room for the file."""
-
-    code = "storage_full"
-    retry_after_s = 5
 
 
 _LACKING = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))

@@ -9,76 +9,52 @@ Unavailable ............... FetcherUnavailable
 from app.errors import BadRequest, ClipstackError, Forbidden, StorageFull, TooLarge, Unavailable
 
 
-class InvalidUrl(BadRequest):
+class InvalidUrl(BadRequest, code="invalid_url"):
     """The URL cannot be used: it is malformed, too long, or has a user name or an unknown scheme."""
 
-    code = "invalid_url"
 
-
-class FetchDisabled(Forbidden):
+class FetchDisabled(Forbidden, code="fetch_disabled"):
     """This service downloads nothing: send the file itself. `CLIPSTACK_FETCH` turns downloads on."""
 
-    code = "fetch_disabled"
 
-
-class HostNotAllowed(Forbidden):
+class HostNotAllowed(Forbidden, code="host_not_allowed"):
     """The URL, or a redirect, names a host, port or bucket that `CLIPSTACK_FETCH` does not allow."""
 
-    code = "host_not_allowed"
 
-
-class AddressNotAllowed(Forbidden):
+class AddressNotAllowed(Forbidden, code="address_not_allowed"):
     """The host has an address that is not public, for example one of a private network."""
 
-    code = "address_not_allowed"
 
-
-class FetchError(ClipstackError):
+class FetchError(ClipstackError, status=422):
     """Base of errors of the other server."""
 
-    status = 422
 
-
-class SourceUnreachable(FetchError):
+class SourceUnreachable(FetchError, code="source_unreachable"):
     """The other server cannot be reached, or the connection to it broke."""
 
-    code = "source_unreachable"
 
-
-class SourceStatus(FetchError):
+class SourceStatus(FetchError, code="source_status"):
     """The other server did not answer with 200 and the file."""
 
-    code = "source_status"
 
-
-class SourceEncoded(FetchError):
+class SourceEncoded(FetchError, code="source_encoded"):
     """The other server sent the file compressed, although the request asked for it as it is."""
 
-    code = "source_encoded"
 
-
-class TooManyRedirects(FetchError):
+class TooManyRedirects(FetchError, code="too_many_redirects"):
     """The other server redirects too often, or to nowhere."""
 
-    code = "too_many_redirects"
 
-
-class FetchTimeout(FetchError):
+class FetchTimeout(FetchError, code="fetch_timeout"):
     """The other server was too slow."""
 
-    code = "fetch_timeout"
 
-
-class SourceTooLarge(TooLarge):
+class SourceTooLarge(TooLarge, code="source_too_large"):
     """The file at the URL is larger than the limit."""
 
-    code = "source_too_large"
 
-
-class FetcherUnavailable(Unavailable):
+class FetcherUnavailable(Unavailable, code="fetcher_unavailable"):
     """The program that downloads files is starting, restarting or at capacity; retry in a moment."""
-
-    code = "fetcher_unavailable"
 
 
 BY_CODE: dict[str, type[ClipstackError]] = {

@@ -4,7 +4,7 @@ from collections import defaultdict
 from http import HTTPStatus
 from typing import Any
 
-from app.openapi import classify_schemas, feedback_schemas, job_schemas, search_schemas, webhook_routes
+from app.openapi import classify_schemas, job_schemas, webhook_routes
 from app.openapi.route import JSON, Parameter, Route
 from app.openapi.routes import COMMAS, COMMON_ERRORS, NGINX_ERRORS, body, routes
 from app.openapi.samples import code_samples
@@ -15,13 +15,7 @@ from app.settings import Settings
 VERSION = "1"
 _RETRYABLE = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
-SCHEMAS = (
-    classify_schemas.SCHEMAS
-    | job_schemas.SCHEMAS
-    | feedback_schemas.SCHEMAS
-    | search_schemas.SCHEMAS
-    | webhook_routes.SCHEMAS
-)
+SCHEMAS = classify_schemas.SCHEMAS | job_schemas.SCHEMAS | webhook_routes.SCHEMAS
 # Clients may send a key either way; CLIPSTACK_KEYS says whether they must
 _KEYS = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `clipstack-keys create`."},

@@ -12,7 +12,7 @@ from app.jobs.storage.records import STATES
 from app.jobs.storage.window_pages import MAX_PAGE, MAX_PREDICTIONS
 from app.nodes.ids import id_pattern
 from app.openapi.classify_schemas import CACHE
-from app.openapi.feedback_schemas import ENTRY_ID, JOB_ID
+from app.openapi.job_schemas import ENTRY_ID, JOB_ID
 from app.openapi.route import JSON, Errors, Parameter, Route, integer, json_of
 from app.openapi.schemas import TEXT, Schema, array, binary, nullable, one_of, prop, record, ref
 from app.openapi.upload_routes import UPLOAD_ID, upload_routes
@@ -242,14 +242,14 @@ def body(route: Route) -> dict[str, Any]:
     encoded = {"type": "string", "contentEncoding": "base64"}
     name = prop(nullable(TEXT), "Name of the file.", "clip.mp4")
     encoding = {name: COMMAS for name, schema in schemas.items() if schema.get("type") == "array"}
-    form = record({"file": prop(binary(), f"The file{repeated}."), **schemas}, tuple(schemas))
+    form = record(*schemas, file=prop(binary(), f"The file{repeated}."), **schemas)
     sources = {
         "file": prop(encoded, "The file in base64.", "AAAAIGZ0eXBpc29t"),
         "url": prop(TEXT, "Or its URL, if the service downloads from that host.", "https://media.example.com/clip.mp4"),
         "s3": prop(TEXT, "Or its place in an object store.", "s3://bucket/clip.mp4"),
         "upload": prop(TEXT, "Or the id of a complete resumable upload.", UPLOAD_ID),
     }
-    in_json = record({**sources, "name": name, **schemas}, (*sources, "name", *schemas))
+    in_json = record(*sources, "name", *schemas, **sources, name=name, **schemas)
     return {
         "required": route.needs_file,
         "description": "The file: raw (fastest), in a form, or in JSON: in base64, or one of `url`, `s3` and `upload`. "

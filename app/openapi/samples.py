@@ -1,9 +1,8 @@
 """Code samples of the operations: curl for all, the Python client and JavaScript's fetch for the main ones."""
 
-from app.openapi.feedback_schemas import ENTRY_ID
+from app.openapi.job_schemas import ENTRY_ID, JOB_ID
 from app.openapi.route import Route
 
-JOB_ID = "3f9a1c0b7d2e4f5a6b8c9d0e"
 _TUS = '-H "Tus-Resumable: 1.0.0"'
 _OPTIONS = {
     "create_upload": f'{_TUS} -H "Upload-Length: 1048576" -i',

@@ -1,7 +1,6 @@
-"""Building blocks of JSON schemas, and all schemas of the API's responses.
+"""Building blocks of the API's JSON schemas.
 
-Properties are required unless listed as optional. Responses may get further properties in later versions, so clients
-must ignore unknown ones.
+Responses may get further properties in later versions, so clients must ignore unknown ones.
 """
 
 from typing import Any
@@ -24,7 +23,7 @@ def mapping(values: Schema) -> Schema:
     return {"type": "object", "additionalProperties": values}
 
 
-def record(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:
+def record(*optional: str, **properties: Schema) -> Schema:
     """Return the schema of an object with these properties, required unless listed in `optional`."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required}

@@ -4,42 +4,36 @@ from __future__ import annotations
 
 from app import errors
 from app.nodes.ids import id_pattern
+from app.openapi.job_schemas import JOB_ID
 from app.openapi.route import Parameter, Route, integer, json_of
 from app.openapi.schemas import COUNT, MISSING_NODES, TEXT, TIME, Schema, array, nullable, one_of, prop, record, ref
 from app.web import webhooks
 
 _ID = "msg_4f6d2a9c0b7e1d3f5a6b8c9d0e1f2a3b"
 _TYPES = ("job.started", "job.progress", "job.done", "job.failed", "job.cancelled", "webhook.test")
-_JOB = "3f9a1c0b7d2e4f5a6b8c9d0e"
 _CURSOR = f"1777888820.123~{_ID}"
 _URL = "https://hooks.example.com/clipstack"
 
 SCHEMAS: dict[str, Schema] = {
     "Webhook": record(
-        {
-            "id": prop(TEXT, "Id of the event: the header `webhook-id`, the same at every attempt.", _ID),
-            "type": prop(one_of(*_TYPES), "What happened.", "job.done"),
-            "job": prop(nullable(TEXT), "Id of the job; null for a test.", _JOB),
-            "url": prop(TEXT, "Receiver.", _URL),
-            "state": prop(one_of(*webhooks.STATES), "`dead`: no attempt is left.", "delivered"),
-            "created": prop(TIME, "Time of the event, UTC.", "2026-05-04T10:00:20.000Z"),
-            "attempts": prop(COUNT, "Attempts so far.", 1),
-            "next_attempt": prop(nullable(TIME), "Time of the next attempt; null: none.", "2026-05-04T10:00:25.000Z"),
-            "ended": prop(nullable(TIME), "Time of the last attempt; null while it waits.", "2026-05-04T10:00:21.000Z"),
-            "status": prop(nullable(COUNT), "HTTP status of the last attempt; null without an answer.", 204),
-            "error": prop(nullable(TEXT), "Why the last attempt failed.", "the receiver answered 500"),
-        }
+        id=prop(TEXT, "Id of the event: the header `webhook-id`, the same at every attempt.", _ID),
+        type=prop(one_of(*_TYPES), "What happened.", "job.done"),
+        job=prop(nullable(TEXT), "Id of the job; null for a test.", JOB_ID),
+        url=prop(TEXT, "Receiver.", _URL),
+        state=prop(one_of(*webhooks.STATES), "`dead`: no attempt is left.", "delivered"),
+        created=prop(TIME, "Time of the event, UTC.", "2026-05-04T10:00:20.000Z"),
+        attempts=prop(COUNT, "Attempts so far.", 1),
+        next_attempt=prop(nullable(TIME), "Time of the next attempt; null: none.", "2026-05-04T10:00:25.000Z"),
+        ended=prop(nullable(TIME), "Time of the last attempt; null while it waits.", "2026-05-04T10:00:21.000Z"),
+        status=prop(nullable(COUNT), "HTTP status of the last attempt; null without an answer.", 204),
+        error=prop(nullable(TEXT), "Why the last attempt failed.", "the receiver answered 500"),
     ),
     "Webhooks": record(
-        {
-            "webhooks": prop(array(ref("Webhook")), "Events, newest first."),
-            "next_cursor": prop(nullable(TEXT), "`cursor` of the next page; null after the last one.", _CURSOR),
-            "missing_nodes": MISSING_NODES,
-        }
+        webhooks=prop(array(ref("Webhook")), "Events, newest first."),
+        next_cursor=prop(nullable(TEXT), "`cursor` of the next page; null after the last one.", _CURSOR),
+        missing_nodes=MISSING_NODES,
     ),
-    "WebhookSecret": record(
-        {"secret": prop(TEXT, "Secret of this API key.", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}
-    ),
+    "WebhookSecret": record(secret=prop(TEXT, "Secret of this API key.", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
 }
 
 CALLBACK_URL = Parameter(

@@ -20,6 +20,7 @@ from app.admission.queue import Lane
 from app.auth.authenticator import Authenticator
 from app.auth.keys import Key
 from app.errors import CsrfFailed, Forbidden, Unauthorized
+from app.parts import part
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 MAX_READS = 32  # concurrent requests of one key without a file; each takes a few milliseconds
@@ -48,16 +49,15 @@ def streams_events(view: View) -> View:
     return view
 
 
-def get_authenticator() -> Authenticator:
-    """Return this worker's authenticator."""
-    result: Authenticator = current_app.extensions["clipstack.access"]
-    return result
-
-
 def owner() -> str:
     """Return the id of the request's key, empty where no keys are required."""
     key: Key | None = g.get("key")
     return key.id if key else ""
+
+
+def visible_owner() -> str | None:
+    """Return the owner whose records the request may see; None for all, where no keys are required."""
+    return owner() if part(Authenticator).required else None
 
 
 def allowed_lanes() -> frozenset[Lane] | None:
@@ -77,13 +77,13 @@ def count_upload() -> None:
     """Count a further upload of this request against the key's rate; raises TooManyRequests."""
     key: Key | None = g.get("key")
     if key:
-        get_authenticator().count(key)
+        part(Authenticator).count(key)
 
 
 def hold_upload() -> AbstractContextManager[None]:
     """Hold a place for a further upload of this request's key in the block; raises TooManyRequests on entry."""
     key: Key | None = g.get("key")
-    return get_authenticator().slot(key) if key else nullcontext()
+    return part(Authenticator).slot(key) if key else nullcontext()
 
 
 def check_upload_csrf(fields: Mapping[str, str]) -> None:
@@ -100,7 +100,7 @@ def check_upload_csrf(fields: Mapping[str, str]) -> None:
 def _authenticate() -> ResponseReturnValue | None:
     """Authenticate the request and take its place in the key's quota; redirect people to the login form."""
     g.key = g.session = None
-    authenticator, view = get_authenticator(), current_app.view_functions.get(request.endpoint or "")
+    authenticator, view = part(Authenticator), current_app.view_functions.get(request.endpoint or "")
     if not authenticator.required or request.endpoint == "static" or hasattr(view, "public"):
         return None
     try:
@@ -164,6 +164,6 @@ def hold_quota_until_sent(stream: Iterator[str]) -> Iterator[str]:
 def _add_headers(response: Response) -> Response:
     if rate_state := g.get("rate_state"):
         response.headers.update(rate_state.headers)
-    if get_authenticator().required:  # a browser must not show one key's cached responses to another key's owner
+    if part(Authenticator).required:  # a browser must not show one key's cached responses to another key's owner
         response.vary.update(("Authorization", "X-API-Key", "Cookie"))
     return response

@@ -8,7 +8,8 @@ import time
 from flask import Flask, Response, g, request
 
 from app.admission import deadline
-from app.metrics.recorder import MetricsRecorder
+from app.metrics.service import MetricsService
+from app.parts import part
 from app.pipeline.timings import StageTimings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # clients may send any other: labelled `other`
@@ -30,7 +31,7 @@ def record_requests(app: Flask) -> None:
     def end(response: Response) -> Response:
         """Record the request and log it."""
         seconds = time.perf_counter() - g.started + deadline.waited_s(request.headers)
-        recorder: MetricsRecorder = app.extensions["clipstack.monitor"].recorder
+        recorder = part(MetricsService).recorder
         route = request.url_rule.rule if request.url_rule else NO_ROUTE
         method = request.method if request.method in METHODS else "other"
         code = g.get("error_code", "ok" if response.status_code < 400 else "error")

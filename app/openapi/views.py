@@ -6,7 +6,8 @@ from flask import Blueprint, Response, jsonify, render_template, request
 
 from app.auth import guard
 from app.openapi.document import document
-from app.web.classify import settings
+from app.parts import part
+from app.settings import Settings
 from app.web.site import pages
 
 blueprint = Blueprint("reference", __name__)
@@ -16,7 +17,7 @@ blueprint = Blueprint("reference", __name__)
 @guard.public
 def description() -> Response:
     """Return the OpenAPI document."""
-    return jsonify(document(settings(), request.host_url.rstrip("/")))
+    return jsonify(document(part(Settings), request.host_url.rstrip("/")))
 
 
 @blueprint.get("/docs")

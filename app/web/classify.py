@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from app import errors
 from app.admission import deadline as deadlines
@@ -20,6 +20,7 @@ from app.feedback.unsure import keep_unsure_answer
 from app.inference.model import Model
 from app.logs import request_id
 from app.media.formats import HEAD_BYTES, Kind, recognise
+from app.parts import part
 from app.pipeline.batch import Batch
 from app.pipeline.cache import ResultCache, digest, key
 from app.pipeline.classify import ClassifyRequest
@@ -44,22 +45,10 @@ blueprint = Blueprint("api", __name__)
 log = logging.getLogger(__name__)
 
 
-def pipeline() -> Pipeline:
-    """Return this worker's pipeline."""
-    result: Pipeline = current_app.extensions["clipstack"]
-    return result
-
-
-def settings() -> Settings:
-    """Return the settings in force."""
-    result: Settings = current_app.config["CLIPSTACK"]
-    return result
-
-
 def request_context() -> RequestContext:
     """Return the context of the current request, which starts its deadline."""
     return RequestContext(
-        deadlines.deadline_from_headers(request.headers, settings().deadline_s),
+        deadlines.deadline_from_headers(request.headers, part(Settings).deadline_s),
         owner=guard.owner(),
         allowed_lanes=guard.allowed_lanes(),
         connection=request.environ.get("gunicorn.socket"),
@@ -76,10 +65,10 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None, m
     Raises:
         ClipstackError: The request was refused or failed.
     """
-    limits, context = settings(), request_context()
+    limits, context = part(Settings), request_context()
     g.stages = context.timings  # app/metrics/middleware.py records the stage timings
     folder, max_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
-    with pipeline().admit(context.owner), receive(request, folder, max_bytes, OPENERS, max_files) as upload:
+    with part(Pipeline).admit(context.owner), receive(request, folder, max_bytes, OPENERS, max_files) as upload:
         if check is not None:
             check(upload.fields)
         context.timings.end("receive")
@@ -102,11 +91,11 @@ def _classify_many(uploads: Sequence[Upload], context: RequestContext) -> dict[s
         return _classify_upload(upload, replace(context, timings=StageTimings(), connection=None), "image")
 
     def help_out(work: Callable[[], None]) -> None:
-        if pipeline().may_admit(context.owner):  # asked first, because a refusal is counted as one of a client
-            with suppress(errors.ClipstackError), guard.hold_upload(), pipeline().admit(context.owner):
+        if part(Pipeline).may_admit(context.owner):  # asked first, because a refusal is counted as one of a client
+            with suppress(errors.ClipstackError), guard.hold_upload(), part(Pipeline).admit(context.owner):
                 work()
 
-    _options(uploads[0].fields, settings())  # a wrong parameter is an error of the whole request
+    _options(uploads[0].fields, part(Settings))  # a wrong parameter is an error of the whole request
     results = Batch(uploads, classify_one).run(help_out)
     answers = [result["answer"] for result in results if "answer" in result]
     g.answered = [(answer["model"], answer["cache"]) for answer in answers]
@@ -115,7 +104,7 @@ def _classify_many(uploads: Sequence[Upload], context: RequestContext) -> dict[s
 
 def _classify_upload(upload: Upload, context: RequestContext, kind: Kind | None = None) -> dict[str, Any]:
     """Return the response body for one upload of the current request; `kind` is the only kind of file allowed."""
-    classification = _parse(upload, _options(upload.fields, settings()))
+    classification = _parse(upload, _options(upload.fields, part(Settings)))
     if kind is not None and classification.format.kind != kind:
         raise errors.WrongMediaKind("several files in one form must be pictures: send each video in its own request")
     context.check_lane(lane_of(classification.format.kind, upload.source.length))
@@ -128,7 +117,7 @@ def _classify_upload(upload: Upload, context: RequestContext, kind: Kind | None 
 def _parse(upload: Upload, options: dict[str, Any]) -> ClassifyRequest:
     """Return what the request asks for; raises UnsupportedMedia for a file that is refused."""
     file_format = recognise(upload.source.read(HEAD_BYTES))
-    model = options["model"] or pipeline().default_model(file_format.kind)
+    model = options["model"] or part(Pipeline).default_model(file_format.kind)
     return ClassifyRequest(**options | {"source": upload.source, "format": file_format, "model": model})
 
 
@@ -151,16 +140,16 @@ def _answer(upload: Upload, classification: ClassifyRequest, context: RequestCon
 
     The field `cache` says which: hit, miss or off.
     """
-    results: ResultCache = current_app.extensions["clipstack.results"]
+    results = part(ResultCache)
     own = {"request_id": g.request_id}
     if not results.on or upload.source.length > MAX_HASHED_BYTES or request.cache_control.no_cache:
         return own | _classify(upload, classification, context)[1] | {"cache": "off"}
     with ExitStack() as cleanup:
         with context.timings.stage("known"):
-            model = pipeline().model(classification.model, context.deadline)
+            model = part(Pipeline).model(classification.model, context.deadline)
             cache_key = _cache_key(classification, model, context.owner)
             context.deadline.check("it was received")
-            patience_s = min(settings().queue_timeout_s, context.deadline.left_s)
+            patience_s = min(part(Settings).queue_timeout_s, context.deadline.left_s)
             entry = cleanup.enter_context(results.entry(cache_key, patience_s))
         if entry.answer is not None:
             body: dict[str, Any] = json.loads(entry.answer)
@@ -173,13 +162,12 @@ def _answer(upload: Upload, classification: ClassifyRequest, context: RequestCon
 
 def _keep_if_unsure(upload: Upload, classification: ClassifyRequest, owner: str, body: Mapping[str, Any]) -> None:
     """Keep a new answer for a person if its best score is low and feedback is on."""
-    limits, chosen = settings(), classification.selection
+    limits, chosen = part(Settings), classification.selection
     is_new = body["cache"] != "hit" and not (chosen.labels or chosen.exclude)
     if limits.feedback == "on" and is_new and upload.source.length <= MAX_HASHED_BYTES:
         media = body["media"]
         facts = ClipFacts(owner, upload.name, classification.format.kind, media["duration_s"], media["fps"])
-        store: FeedbackStore = current_app.extensions["clipstack.feedback"]
-        keep_unsure_answer(store, limits.unsure_below, upload.source, facts, body)
+        keep_unsure_answer(part(FeedbackStore), limits.unsure_below, upload.source, facts, body)
 
 
 def _cache_key(classification: ClassifyRequest, model: Model, owner: str) -> str:
@@ -192,15 +180,15 @@ def _cache_key(classification: ClassifyRequest, model: Model, owner: str) -> str
 
 def _classify(upload: Upload, classification: ClassifyRequest, context: RequestContext) -> tuple[Model, dict[str, Any]]:
     """Classify the upload; return the model that answered and the response body."""
-    result = pipeline().classify(classification, context)
+    result = part(Pipeline).classify(classification, context)
     with context.timings.stage("answer"):
         return result.model, classification_json(result, upload)
 
 
 def models_list() -> list[dict[str, Any]]:
     """Return the API's description of every model that answers; raises NotReady."""
-    models = pipeline().health().models
-    defaults: dict[Kind, str] = {kind: pipeline().default_model(kind) for kind in ("video", "image")}
+    models = part(Pipeline).health().models
+    defaults: dict[Kind, str] = {kind: part(Pipeline).default_model(kind) for kind in ("video", "image")}
     return [model.to_json([kind for kind, name in defaults.items() if name == model.name]) for model in models]
 
 
@@ -244,12 +232,12 @@ def ready() -> Response:
 
     Else return 503 with what is missing.
     """
-    health = pipeline().health()
+    health = part(Pipeline).health()
     names = [model.name for model in health.models]
-    silent, default = sorted(health.failing), settings().model
+    silent, default = sorted(health.failing), part(Settings).model
     if default not in names and not any(name.startswith(f"{default}@") for name in silent):
         silent.append(default)
-    registry: WorkerRegistry = current_app.extensions["clipstack.workers"]
+    registry = part(WorkerRegistry)
     missing = [f"these models do not answer: {', '.join(silent)}"] if silent else []
     missing += registry.missing()
     if missing:
@@ -257,6 +245,6 @@ def ready() -> Response:
     details = {
         "workers": [{"decoders": worker.decoders} for worker in registry.statuses()],
         "left_out": health.unusable,
-        **pipeline().load(),
+        **part(Pipeline).load(),
     }
     return jsonify(status="ready", models=names, **details)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from app.admission.queue import lane_of
 from app.auth import guard
@@ -15,10 +15,14 @@ from app.feedback.records import STATES, Answer, Clip, ClipFacts, Entry, checked
 from app.feedback.store import FeedbackStore
 from app.feedback.unsure import facts_of_job
 from app.files import DamagedFile, open_file
+from app.jobs.service import JobService
 from app.jobs.storage.records import JobState
 from app.media.formats import HEAD_BYTES, mime_type, recognise
 from app.media.types import Source
 from app.nodes.ids import id_pattern
+from app.parts import part
+from app.pipeline.worker import Pipeline
+from app.settings import Settings
 from app.uploads.parser import receive
 from app.web import classify, jobs, nodes
 from app.web.known_params import upload_params
@@ -36,15 +40,9 @@ blueprint = Blueprint("feedback", __name__)
 
 def store() -> FeedbackStore:
     """Return the store of feedback; raise FeedbackOff while feedback is off."""
-    if classify.settings().feedback != "on":
+    if part(Settings).feedback != "on":
         raise FeedbackOff("this service keeps no feedback: its operator can set CLIPSTACK_FEEDBACK=on")
-    result: FeedbackStore = current_app.extensions["clipstack.feedback"]
-    return result
-
-
-def _owner() -> str | None:
-    """Return the owner whose feedback this request may see, None for everybody's where no keys are required."""
-    return guard.owner() if guard.get_authenticator().required else None
+    return part(FeedbackStore)
 
 
 @blueprint.post("/v1/feedback")
@@ -64,7 +62,7 @@ def give() -> Response:
 def _of_job(kept: FeedbackStore) -> tuple[Clip, Entry]:
     params = upload_params({})
     job = jobs.find_job(params["job"])
-    spec, state = jobs.service().read(job)
+    spec, state = part(JobService).read(job)
     span, labels = _span(params), checked_labels(label_list(params, "labels"))
     if span and state.media and state.media.get("duration_s") and span[0] >= state.media["duration_s"]:
         raise InvalidParameter(f"start_s={span[0]:g}: the video has {state.media['duration_s']:g} s")
@@ -81,7 +79,7 @@ def _of_job(kept: FeedbackStore) -> tuple[Clip, Entry]:
 
 
 def _of_file(kept: FeedbackStore) -> tuple[Clip, Entry]:
-    limits = classify.settings()
+    limits = part(Settings)
     max_bytes = limits.max_upload_mb << 20
     with receive(request, limits.run_dir / "uploads", max_bytes, classify.OPENERS) as upload:
         if upload.url:
@@ -92,10 +90,10 @@ def _of_file(kept: FeedbackStore) -> tuple[Clip, Entry]:
         guard.require_lane(lane_of(kind, upload.source.length).name.lower())
         if span and kind == "image":
             raise InvalidParameter("start_s and end_s are parts of a video, and this file is a picture")
-        model = params.get("model") or classify.pipeline().default_model(kind)
+        model = params.get("model") or part(Pipeline).default_model(kind)
         if len(model) > MAX_MODEL or not model.isprintable():
             raise InvalidParameter(f"model={model[:40]!r}: /v1/models lists the names of all models")
-        media = classify.pipeline().check_video(upload.source) if kind == "video" else None
+        media = part(Pipeline).check_video(upload.source) if kind == "video" else None
         duration_s, fps = (media.duration_s, media.fps) if media else (None, None)
         facts = ClipFacts(guard.owner(), upload.name, kind, duration_s, fps)
         start_s, end_s = span or (None, None)
@@ -149,7 +147,7 @@ def page() -> Response:
         if match is None:
             raise InvalidParameter("cursor: send `next_cursor` of the page before, unchanged")
         after = (match[1], match[2])
-    wanted = Filter(_owner(), state, args.get("model") or None, args.get("job") or None, after)
+    wanted = Filter(guard.visible_owner(), state, args.get("model") or None, args.get("job") or None, after)
     entries, last = kept.page(wanted, limit)
     cursor = last and f"{last.updated}~{last.id}"
     own = nodes.Page("feedback", [entry_json(clip, entry) for clip, entry in entries], cursor, limit)
@@ -161,7 +159,7 @@ def page() -> Response:
 @blueprint.delete("/v1/feedback/<entry>")
 def remove(entry: str) -> Response:
     """Remove an entry, and its file with the last entry about it."""
-    store().remove(entry, _owner())
+    store().remove(entry, guard.visible_owner())
     return jsonify(id=entry, state="removed")
 
 
@@ -169,7 +167,7 @@ def remove(entry: str) -> Response:
 def source(entry: str) -> Response:
     """Have nginx send the file that an entry is about."""
     kept = store()
-    clip, _ = kept.find(entry, _owner())
+    clip, _ = kept.find(entry, guard.visible_owner())
     try:
         with open_file(kept.folders.source(clip.id)) as file:
             kind = mime_type(file.read(HEAD_BYTES))

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from app import tracing
 from app.auth import guard
@@ -18,6 +18,9 @@ from app.jobs.storage.store import Job
 from app.jobs.storage.window_pages import MAX_PAGE, Page, stream_with_windows
 from app.jobs.transfers import NO_TIMELINE
 from app.media.formats import HEAD_BYTES, mime_type, recognise
+from app.parts import part
+from app.pipeline.worker import Pipeline
+from app.settings import Settings
 from app.timeline import export, plot
 from app.timeline.segments import MARGIN
 from app.uploads.errors import UploadNotFound
@@ -27,7 +30,7 @@ from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.known_params import upload_params
 from app.web.params import MAX_TOP_K, choice, flag, number, selection, whole_number
-from app.web.sources import remote
+from app.web.sources.remote import RemoteFiles
 from app.web.webhooks import callback_url
 
 MIN_HOP_S, MAX_HOP_S = 0.01, 3600.0
@@ -41,12 +44,6 @@ _PICTURE = re.compile(r"[0-9]{1,3}")
 blueprint = Blueprint("jobs", __name__)
 
 
-def service() -> JobService:
-    """Return the job service of this process."""
-    result: JobService = current_app.extensions["clipstack.jobs"]
-    return result
-
-
 def find_job(identity: str) -> Job:
     """Return a job that this request may see: only its owner's where keys are required, else any.
 
@@ -54,9 +51,9 @@ def find_job(identity: str) -> Job:
         JobNotFound: There is no job of this id, or it belongs to another key, which must not learn that it exists.
     """
     nodes.require_here(identity)
-    job = service().find(identity)
-    spec = service().read(job)[0]
-    if guard.get_authenticator().required and spec.owner != guard.owner():
+    job = part(JobService).find(identity)
+    spec = part(JobService).read(job)[0]
+    if guard.visible_owner() not in (None, spec.owner):
         raise JobNotFound(NO_SUCH_JOB)
     return job
 
@@ -71,7 +68,7 @@ def accept() -> tuple[Response, int]:
         job, new = _accept(key)
     except UploadNotFound:
         # The answer to an earlier request may have been lost, after the upload had become the job's
-        made = service().made_of(g.get("upload", ""), guard.owner(), key)
+        made = part(JobService).made_of(g.get("upload", ""), guard.owner(), key)
         if made is None:
             raise
         job, new = made, False
@@ -82,7 +79,7 @@ def accept() -> tuple[Response, int]:
 
 def _accept(key: str | None) -> tuple[Job, bool]:
     """Make a job of the request's upload; return it and whether it is new."""
-    settings = classify.settings()
+    settings = part(Settings)
     folder, max_bytes = settings.run_dir / "uploads", settings.max_upload_mb << 20
     with receive(request, folder, max_bytes, classify.OPENERS) as upload:
         params = upload_params(upload.fields)
@@ -104,23 +101,23 @@ def _accept(key: str | None) -> tuple[Job, bool]:
             exclude=list(chosen.exclude),
             callback_url=callback_url(params),
             traceparent=tracing.traceparent(),
-            results=remote.remote_files().check_results(params.get("results", "")),
+            results=part(RemoteFiles).check_results(params.get("results", "")),
             upload=g.get("upload", ""),
             embedding=flag(params, "embedding"),
         )
         if upload.url:
-            name = remote.remote_files().check(upload.url)
+            name = part(RemoteFiles).check(upload.url)
             spec = replace(spec, name=upload.name or name, url=upload.url)
         elif recognise(upload.source.read(HEAD_BYTES)).kind == "image":
             raise WrongMediaKind(NO_TIMELINE)
-        if (known := classify.pipeline().known_model(model)) is not None:
+        if (known := part(Pipeline).known_model(model)) is not None:
             known.decision_rule(chosen)
             if spec.embedding:
                 known.require_embedding()
         if not upload.url:
-            classify.pipeline().check_video(upload.source)
+            part(Pipeline).check_video(upload.source)
         with nodes.claimed(spec.owner, key):
-            return service().accept(spec, None if upload.url else upload.source, key)
+            return part(JobService).accept(spec, None if upload.url else upload.source, key)
 
 
 def _key(text: str) -> str | None:
@@ -135,9 +132,9 @@ def newest() -> Response:
     """List the newest jobs without their timelines, a page at a time."""
     limit = whole_number(request.args, "limit", 50, MAX_LISTED)
     wanted = choice(request.args, "state", "all", ("all", *STATES))
-    owner = guard.owner() if guard.get_authenticator().required else None
+    owner = guard.visible_owner()
     state = None if wanted == "all" else cast(State, wanted)
-    jobs = service().newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
+    jobs = part(JobService).newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
     last = jobs[-1][0] if len(jobs) == limit else None
     cursor = f"{last.created}~{last.id}" if last else None
     page = nodes.Page("jobs", [record_json(spec, state, brief=True) for spec, state in jobs], cursor, limit)
@@ -160,8 +157,8 @@ def show(identity: str) -> Response:
 
 def _record(job: Job, *, windows: bool = False) -> Response:
     """Return the response with the job's record; `windows` adds a page of the timeline's windows."""
-    spec, state = service().read(job)
-    position = service().queue_position(job.id) if state.state == "queued" else None
+    spec, state = part(JobService).read(job)
+    position = part(JobService).queue_position(job.id) if state.state == "queued" else None
     record = record_json(spec, state, position)
     if windows and record["timeline"] is not None:
         response = _with_windows(job, spec, record, record["timeline"])
@@ -189,7 +186,7 @@ def _with_windows(job: Job, spec: JobSpec, record: dict[str, Any], timeline: dic
 def end(identity: str) -> tuple[Response, int]:
     """Cancel a job that waits or runs; remove one that has ended."""
     job = find_job(identity)
-    state = service().cancel_or_remove(job)
+    state = part(JobService).cancel_or_remove(job)
     if state == "removed":
         return jsonify(id=identity, state=state), 200
     return _record(job), 202 if state == "running" else 200
@@ -199,8 +196,7 @@ def end(identity: str) -> tuple[Response, int]:
 @guard.streams_events
 def follow(identity: str) -> Response:
     """Stream a job's progress as server-sent events."""
-    limiter: EventStreamLimiter = current_app.extensions["clipstack.watchers"]
-    stream = limiter.hold(events(service(), find_job(identity)), guard.owner())
+    stream = part(EventStreamLimiter).hold(events(part(JobService), find_job(identity)), guard.owner())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return Response(stream, mimetype="text/event-stream", headers=headers)
 
@@ -210,7 +206,7 @@ def timeline(identity: str) -> Response:
     """Return the timeline as JSON, CSV, WebVTT, SVG or PNG."""
     file_format = request.args.get("format", "json")
     job = find_job(identity)
-    spec, state = service().read(job)
+    spec, state = part(JobService).read(job)
     result = record_json(spec, state)["timeline"]
     if result is None:
         raise TimelineNotReady("no window of this video has been computed yet; please try again in a moment")

@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from flask import current_app, request
+from flask import request
 
 from app.nodes.idempotency import IdempotencyKeys
 from app.nodes.ids import RELAYED_HEADER, OnOtherNode, node_of
 from app.nodes.peers import Peers
-
-PEERS, IDEMPOTENCY = "clipstack.peers", "clipstack.idempotency"
+from app.parts import part
 
 
 class Page(NamedTuple):
@@ -28,14 +27,13 @@ class Page(NamedTuple):
 def require_here(identity: str) -> None:
     """Raise OnOtherNode if the job or upload of this id is on another node, which has not sent the request here."""
     node = node_of(identity)
-    if node in _peers().addresses and not _is_relayed():
+    if node in part(Peers).addresses and not _is_relayed():
         raise OnOtherNode(node)
 
 
 def claimed(owner: str, key: str | None) -> AbstractContextManager[None]:
     """Return the block in which this node accepts a job with an idempotency key; see IdempotencyKeys.claimed."""
-    keys: IdempotencyKeys = current_app.extensions[IDEMPOTENCY]
-    return keys.claimed(owner, key, is_relayed=_is_relayed())
+    return part(IdempotencyKeys).claimed(owner, key, is_relayed=_is_relayed())
 
 
 def with_other_nodes(own: Page, key: Callable[[dict[str, Any]], tuple[Any, str]]) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def with_other_nodes(own: Page, key: Callable[[dict[str, Any]], tuple[Any, str]]
         own: This node's page.
         key: Returns time and id of an item, by which lists are sorted, the largest first. They are its cursor, too.
     """
-    peers, items, cursor, missing = _peers(), own.items, own.next_cursor, list[str]()
+    peers, items, cursor, missing = part(Peers), own.items, own.next_cursor, list[str]()
     if peers.addresses and not _is_relayed():
         path = f"{request.path}?{request.query_string.decode('latin-1')}"
         others = peers.ask(path, request.headers, lambda answer: [(key(item), item) for item in answer[own.name]])
@@ -55,11 +53,6 @@ def with_other_nodes(own: Page, key: Callable[[dict[str, Any]], tuple[Any, str]]
         has_more = len(found) > own.limit or own.next_cursor is not None or others.has_more
         cursor = "{}~{}".format(*found[len(items) - 1][0]) if has_more and items else None
     return {own.name: items, "next_cursor": cursor, "missing_nodes": missing}
-
-
-def _peers() -> Peers:
-    result: Peers = current_app.extensions[PEERS]
-    return result
 
 
 def _is_relayed() -> bool:

@@ -7,22 +7,25 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from app.auth import guard
 from app.errors import InvalidParameter, JobNotFound, MissingFile
 from app.files import DamagedFile
 from app.jobs.recorder import MAX_PICTURES
 from app.jobs.search import Moment, MomentSearch, Query, job_head
-from app.jobs.service import NO_SUCH_JOB
+from app.jobs.service import NO_SUCH_JOB, JobService
 from app.jobs.storage.journal import read_windows
 from app.jobs.storage.records import DamagedRecord
 from app.media.formats import HEAD_BYTES, recognise
+from app.parts import part
 from app.pipeline.classify import ClassifyRequest
 from app.pipeline.context import RequestContext
+from app.pipeline.worker import Pipeline
+from app.settings import Settings
 from app.uploads.parser import Upload, receive
-from app.web.classify import OPENERS, pipeline, request_context, settings
-from app.web.jobs import MAX_OFFSET, find_job, service
+from app.web.classify import OPENERS, request_context
+from app.web.jobs import MAX_OFFSET, find_job
 from app.web.known_params import upload_params
 from app.web.params import whole_number
 from app.web.sources import remote
@@ -37,12 +40,15 @@ blueprint = Blueprint("search", __name__)
 @guard.takes_upload
 def search() -> Response:
     """Search for the moments that are most similar to an upload, or to a window of a job."""
-    limits, context = settings(), request_context()
+    limits, context = part(Settings), request_context()
     g.stages = context.timings  # app/metrics/middleware.py records the stage timings
     if "job" in request.args:
         return jsonify(_similar_to_window(request.args))
     folder, max_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
-    with pipeline().admit(context.owner), receive(request, folder, max_bytes, OPENERS, file_optional=True) as upload:
+    with (
+        part(Pipeline).admit(context.owner),
+        receive(request, folder, max_bytes, OPENERS, file_optional=True) as upload,
+    ):
         context.timings.end("receive")
         params = upload_params(upload.fields)
         if upload.url:
@@ -60,12 +66,12 @@ def _similar_to_file(upload: Upload, params: Mapping[str, str], context: Request
     classification = ClassifyRequest(
         upload.source,
         file_format,
-        params.get("model") or pipeline().default_model(file_format.kind),
-        clips=whole_number(params, "clips", 1, settings().max_clips),
-        sampling=settings().sampling,
+        params.get("model") or part(Pipeline).default_model(file_format.kind),
+        clips=whole_number(params, "clips", 1, part(Settings).max_clips),
+        sampling=part(Settings).sampling,
         embedding=True,
     )
-    result = pipeline().classify(classification, context)
+    result = part(Pipeline).classify(classification, context)
     assert result.embedding is not None
     query = Query(result.embedding, result.model.embedding_space, limit)
     return _answer(query, result.model.labels)
@@ -91,7 +97,7 @@ def _similar_to_window(params: Mapping[str, str]) -> dict[str, Any]:
         raise InvalidParameter("this job keeps no embeddings: submit the video again with embedding=true")
     if chunk is None:
         raise InvalidParameter(f"window={window}: the job has no window of this number")
-    timeline = service().read(job)[1].timeline
+    timeline = part(JobService).read(job)[1].timeline
     query = Query(chunk.embeddings[0].astype("float32"), head.space, limit, apart_from=(job.id, window))
     return _answer(query, timeline["labels"] if timeline else [])
 
@@ -101,9 +107,7 @@ def _limit(params: Mapping[str, str]) -> int:
 
 
 def _answer(query: Query, labels: Sequence[str]) -> dict[str, Any]:
-    moments: MomentSearch = current_app.extensions["clipstack.search"]
-    owner = guard.owner() if guard.get_authenticator().required else None
-    result = moments.search(query, owner)
+    result = part(MomentSearch).search(query, guard.visible_owner())
     name, _, version = query.space.partition(" ")[0].partition("@")
     matches = []
     for moment in result.moments:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from app.auth import guard
+from app.auth.authenticator import Authenticator
 from app.errors import Forbidden, InvalidParameter, NotReady, TooManyRequests, WebhookNotFound
 from app.jobs.service import JobService
 from app.jobs.storage.store import now
@@ -19,6 +20,7 @@ from app.jobs.webhooks.events import new_test_message
 from app.jobs.webhooks.hosts import AllowedHosts, RefusedUrl
 from app.jobs.webhooks.outbox import Delivery, Outbox
 from app.nodes.ids import id_pattern
+from app.parts import part
 from app.settings import Settings
 from app.web import nodes
 from app.web.params import choice, whole_number
@@ -36,27 +38,20 @@ blueprint = Blueprint("webhooks", __name__)
 def callback_url(params: Mapping[str, str]) -> str:
     """Return the parameter `callback_url`, empty when it is absent; raises InvalidParameter."""
     url = params.get("callback_url", "")
-    settings: Settings = current_app.config["CLIPSTACK"]
     if url:
         try:
-            AllowedHosts(settings.webhooks).check(url)
+            AllowedHosts(part(Settings).webhooks).check(url)
         except RefusedUrl as error:
             raise InvalidParameter(f"callback_url: {error}") from None
     return url
 
 
 def _outbox() -> Outbox:
-    service: JobService = current_app.extensions["clipstack.jobs"]
-    return service.folder.outbox
-
-
-def _owner() -> str | None:
-    """Return the owner whose events this request may see; None for all, where no keys are required."""
-    return guard.owner() if guard.get_authenticator().required else None
+    return part(JobService).folder.outbox
 
 
 def _find(identity: str) -> Delivery:
-    event = _outbox().find(identity, _owner())
+    event = _outbox().find(identity, guard.visible_owner())
     if event is None:
         raise WebhookNotFound("there is no such webhook; it may have been removed")
     return event
@@ -68,7 +63,7 @@ def newest() -> Response:
     limit = whole_number(request.args, "limit", 50, MAX_LISTED)
     state = choice(request.args, "state", ANY, (*STATES, ANY))
     before = _cursor(request.args.get("cursor", ""))
-    events = _outbox().newest(limit, _owner(), None if state == ANY else state, before)
+    events = _outbox().newest(limit, guard.visible_owner(), None if state == ANY else state, before)
     last = events[-1] if len(events) == limit else None
     cursor = last and f"{last.occurred!r}~{last.id}"
     page = nodes.Page("webhooks", [_record(event) for event in events], cursor, limit)
@@ -100,12 +95,11 @@ def retry(identity: str) -> tuple[Response, int]:
 def test() -> tuple[Response, int]:
     """Send a test event to a receiver, once."""
     url, owner, outbox = callback_url(request.args), guard.owner(), _outbox()
-    settings: Settings = current_app.config["CLIPSTACK"]
     if not url:
         raise InvalidParameter("callback_url is missing: name the receiver to try")
     if outbox.pending_tests(owner) >= MAX_TESTS:
         raise TooManyRequests(f"{MAX_TESTS} test events wait already: wait for their attempts", 5)
-    message = new_test_message(owner, url, now(), settings.node)
+    message = new_test_message(owner, url, now(), part(Settings).node)
     outbox.add([message])
     return jsonify(_record(_find(message.id))), 202
 
@@ -113,11 +107,10 @@ def test() -> tuple[Response, int]:
 @blueprint.get("/v1/webhooks/secret")
 def secret() -> Response:
     """Show the secret of the request's key, with which its receivers check signatures."""
-    settings: Settings = current_app.config["CLIPSTACK"]
-    if not guard.get_authenticator().required:
+    if not part(Authenticator).required:
         raise Forbidden("without API keys every client could read it: the operator finds it in the data folder")
     try:
-        keys = signing.read(settings.webhook_secret_path)
+        keys = signing.read(part(Settings).webhook_secret_path)
     except signing.InvalidSecret:
         raise NotReady("webhooks have no secret on this service: its operator sets CLIPSTACK_WEBHOOKS") from None
     response = jsonify(secret=signing.of_owner(keys[0], guard.owner()))

@@ -41,7 +41,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         web, *key_checks = self.sockets  # in the order of `bind` (deploy/gunicorn/config.py)
         self.sockets = [web]
         for listener in key_checks:
-            KeyCheckServer(listener.sock, self.app.wsgi().extensions["clipstack.access"]).start()
+            KeyCheckServer(listener.sock, self.app.wsgi().extensions["Authenticator"]).start()
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Send nginx to the internal location that renders this error (nginx/conf.d/site.conf), and log the cause."""

@@ -11,9 +11,11 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.auth.guard import get_authenticator, public
+from app.auth.authenticator import Authenticator
+from app.auth.guard import public
 from app.auth.sessions import LIFETIME_S
 from app.errors import ClipstackError
+from app.parts import part
 from app.web.site import formatting
 from app.web.site.pages import static_url
 
@@ -28,7 +30,7 @@ blueprint = Blueprint("login", __name__)
 @public
 def form() -> ResponseReturnValue:
     """Show the login form; redirect to / when no login is needed."""
-    authenticator = get_authenticator()
+    authenticator = part(Authenticator)
     if not authenticator.required or authenticator.session(request.cookies):
         return redirect(_next(request.args), 303)
     return _form()
@@ -41,7 +43,7 @@ def login() -> ResponseReturnValue:
 
     The form carries its own CSRF token: without it another site could log a person in with somebody else's key.
     """
-    authenticator = get_authenticator()
+    authenticator = part(Authenticator)
     form_token, cookie_token = request.form.get("csrf", ""), request.cookies.get(LOGIN_COOKIE, "")
     if not cookie_token or not hmac.compare_digest(form_token.encode(), cookie_token.encode()):
         return _form("This form was open for too long, or your browser takes no cookies. Please try again.", 403)
@@ -61,7 +63,7 @@ def login() -> ResponseReturnValue:
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
     """End the session and redirect to the login form."""
-    authenticator = get_authenticator()
+    authenticator = part(Authenticator)
     authenticator.sessions.remove(request.cookies.get(authenticator.cookie, ""))
     response = redirect("/login", 303)
     response.delete_cookie(authenticator.cookie, secure=authenticator.secure, httponly=True, samesite="Strict")
@@ -88,5 +90,5 @@ def _form(message: str = "", status: int = 200) -> Response:
 
 def _set(response: BaseResponse, name: str, value: str, age_s: int) -> None:
     """Set a cookie that scripts cannot read and that requests from other sites do not carry."""
-    secure = get_authenticator().secure
+    secure = part(Authenticator).secure
     response.set_cookie(name, value, max_age=age_s, path="/", httponly=True, samesite="Strict", secure=secure)

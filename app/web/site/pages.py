@@ -10,7 +10,9 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from app.auth import guard
+from app.auth.authenticator import Authenticator
 from app.errors import ClipstackError, NotFound
+from app.parts import part
 from app.settings import Settings
 from app.web import classify, error_handlers
 from app.web.site import formatting
@@ -71,7 +73,7 @@ def unknown_page(error: HTTPException) -> ResponseReturnValue:
     """Return a page for a browser, and JSON for everybody else and for addresses of the API."""
     preferred = request.accept_mimetypes.best_match(("application/json", "text/html"))
     wants_page = preferred == "text/html" and not request.path.startswith("/v1/")
-    may_see_page = g.get("session") or not guard.get_authenticator().required
+    may_see_page = g.get("session") or not part(Authenticator).required
     if not (wants_page and may_see_page):
         return error_handlers.answer_http_error(error)
     return _problem_page(NotFound("there is no page at this address"))
@@ -154,7 +156,7 @@ def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
         models = classify.models_list()
     except ClipstackError:
         models = []
-    settings: Settings = current_app.config["CLIPSTACK"]
+    settings = part(Settings)
     is_default = any(entry["name"] == model and entry["default_for"] for entry in models)
     return {
         "models": models,

@@ -5,12 +5,13 @@ nginx admits only the addresses in CLIPSTACK_MONITORS. No key is needed: Prometh
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, jsonify, render_template, request
+from flask import Blueprint, Response, jsonify, render_template, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from app.auth.guard import public
 from app.metrics.history import INTERVAL_S
 from app.metrics.service import MetricsService
+from app.parts import part
 from app.web.params import number
 from app.web.site import pages
 
@@ -19,16 +20,11 @@ FAR_S = 1e12  # largest `after`, seconds since the epoch
 blueprint = Blueprint("metrics", __name__)
 
 
-def _monitor() -> MetricsService:
-    service: MetricsService = current_app.extensions["clipstack.monitor"]
-    return service
-
-
 @blueprint.get("/metrics")
 @public
 def metrics() -> Response:
     """Return all metrics in Prometheus' text format."""
-    return Response(_monitor().text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(part(MetricsService).text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @blueprint.get("/status.json")
@@ -38,7 +34,7 @@ def status() -> Response:
 
     The parameter `after` leaves out points up to that time, in seconds since the epoch.
     """
-    service = _monitor()
+    service = part(MetricsService)
     after = number(request.args, "after", 0.0, 0.0, FAR_S)
     points = service.history.points() if service.history else []
     new_points = [point for point in points if after is None or point["time"] > after]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from flask import current_app, request
+from flask import request
 
 from app.admission.deadline import HEADER
 from app.admission.disconnect import has_closed
@@ -18,12 +18,11 @@ from app.errors import ClientDisconnected, EmptyFile, TooManyRequests
 from app.fetch import client, policy
 from app.fetch.errors import FetchDisabled, FetcherUnavailable, FetchTimeout
 from app.fetch.messages import Limits
+from app.parts import part
 from app.pipeline.context import RequestContext
 from app.settings import Settings
 from app.settings.fetch_rules import parse
 from app.uploads.parser import Upload, display_name
-
-EXTENSION = "clipstack.remote"
 
 
 class RemoteFiles:
@@ -102,13 +101,7 @@ class RemoteFiles:
         upload.name = upload.name or name
 
 
-def remote_files() -> RemoteFiles:
-    """Return the downloads of this worker."""
-    result: RemoteFiles = current_app.extensions[EXTENSION]
-    return result
-
-
 def download(upload: Upload, context: RequestContext) -> None:
     """Download the file that a request names; see `RemoteFiles.download`."""
     with context.timings.stage("fetch"):
-        remote_files().download(upload, context)
+        part(RemoteFiles).download(upload, context)

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.utils import formatdate
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
 from app.auth import guard
 from app.errors import BadRequest, ClipstackError, Overloaded, TooLarge, UnsupportedMedia
 from app.media.types import Source
+from app.parts import part
 from app.settings import Settings
 from app.uploads import tus
 from app.uploads.errors import TusVersionUnknown
@@ -27,26 +28,19 @@ from app.web import nodes
 blueprint = Blueprint("uploads", __name__)
 
 
-def store() -> ResumableStore:
-    """Return this worker's store of resumable uploads."""
-    result: ResumableStore = current_app.extensions["clipstack.uploads"]
-    return result
-
-
 @contextmanager
 def use(identity: str) -> Iterator[Upload]:
     """Yield a complete upload of the request's owner; it is removed unless the block raises an exception."""
     nodes.require_here(identity)
     g.upload = identity
-    with store().use(guard.owner(), identity) as upload:
+    with part(ResumableStore).use(guard.owner(), identity) as upload:
         metadata = tus.parse_metadata(upload.metadata)
         name = metadata.get("filename") or metadata.get("name", "")
         yield Upload(Source(str(upload.data), 0, upload.length), name)
 
 
 def _max_bytes() -> int:
-    settings: Settings = current_app.config["CLIPSTACK"]
-    return settings.max_upload_mb << 20
+    return part(Settings).max_upload_mb << 20
 
 
 @blueprint.route("/v1/uploads", methods=["OPTIONS"], provide_automatic_options=False)
@@ -71,7 +65,7 @@ def create() -> tuple[Response, int]:
         raise TooLarge(f"the file is larger than the {_max_bytes() >> 20} MiB allowed")
     metadata = request.headers.get("Upload-Metadata", "")
     tus.parse_metadata(metadata)
-    upload = store().create(guard.owner(), length, metadata)
+    upload = part(ResumableStore).create(guard.owner(), length, metadata)
     offset = 0
     if request.mimetype == tus.CHUNK_TYPE:
         with suppress(ClipstackError):  # the upload exists: the client needs its address, and asks for its offset
@@ -87,9 +81,9 @@ def create() -> tuple[Response, int]:
 def show(identity: str) -> Response:
     """Tell how much of an upload has arrived."""
     _check_version()
-    with suppress(ClipstackError), store().locked(guard.owner(), identity):
+    with suppress(ClipstackError), part(ResumableStore).locked(guard.owner(), identity):
         pass  # wait for an interrupted request to write its last bytes, so that the offset is final
-    upload = store().find(guard.owner(), identity)
+    upload = part(ResumableStore).find(guard.owner(), identity)
     response = Response(status=200)
     response.headers["Upload-Offset"] = str(upload.offset)
     response.headers["Upload-Length"] = str(upload.length)
@@ -108,7 +102,7 @@ def send_chunk(identity: str) -> Response:
     offset = _receive(identity, tus.parse_size("Upload-Offset", request.headers.get("Upload-Offset", "")))
     response = Response(status=204)
     response.headers["Upload-Offset"] = str(offset)
-    response.headers["Upload-Expires"] = _expires(store().find(guard.owner(), identity))
+    response.headers["Upload-Expires"] = _expires(part(ResumableStore).find(guard.owner(), identity))
     return response
 
 
@@ -116,18 +110,17 @@ def send_chunk(identity: str) -> Response:
 def remove(identity: str) -> Response:
     """Remove an upload."""
     _check_version()
-    with store().locked(guard.owner(), identity) as upload:
+    with part(ResumableStore).locked(guard.owner(), identity) as upload:
         upload.remove()
     return Response(status=204)
 
 
 def _receive(identity: str, offset: int) -> int:
     """Append the request's body to an upload at `offset` and return the new offset."""
-    limiter: TransferLimiter = current_app.extensions["clipstack.transfers"]
     body, owner = _body(), guard.owner()
     try:
         checksum = tus.parse_checksum(request.headers.get("Upload-Checksum", ""))
-        with limiter.hold(owner), store().locked(owner, identity) as upload:
+        with part(TransferLimiter).hold(owner), part(ResumableStore).locked(owner, identity) as upload:
             return append(upload, body, offset, checksum)
     except Overloaded:
         raise
@@ -155,7 +148,7 @@ def _check_version() -> None:
 
 
 def _expires(upload: ResumableUpload) -> str:
-    return formatdate(upload.last_written + store().limits.lifetime_s, usegmt=True)
+    return formatdate(upload.last_written + part(ResumableStore).limits.lifetime_s, usegmt=True)
 
 
 @blueprint.after_app_request

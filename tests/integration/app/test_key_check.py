@@ -31,13 +31,13 @@ def ask(path: Path, head: str) -> bytes:
 
 
 def test_key_check_has_its_own_socket(app: Flask) -> None:
-    key = store.create(app.config["CLIPSTACK"].keys_file, Key("", "alice", "", ""))[1]
-    path = app.config["CLIPSTACK"].run_dir / "keys.sock"
+    key = store.create(app.extensions["Settings"].keys_file, Key("", "alice", "", ""))[1]
+    path = app.extensions["Settings"].run_dir / "keys.sock"
     shown = (f"Authorization: Bearer {key}", "X-API-Key: clipstack_x", "Cookie: a=b")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        KeyCheckServer(listener, app.extensions["clipstack.access"]).start()
+        KeyCheckServer(listener, app.extensions["Authenticator"]).start()
         statuses = [ask(path, head).split()[1] for head in shown]
         listener.shutdown(socket.SHUT_RDWR)  # ends the thread
     assert statuses == [b"204", b"401", b"401"]

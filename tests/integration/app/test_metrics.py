@@ -153,11 +153,11 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskCli
         Settings.from_environment({"CLIPSTACK_RUN_DIR": str(tmp_path)}), triton_address="127.0.0.1:1", decoders=1
     )
     app = create_app(settings)
-    app.extensions["clipstack"].start()
+    app.extensions["Pipeline"].start()
     try:
         yield app.test_client()
     finally:
-        app.extensions["clipstack"].stop()
+        app.extensions["Pipeline"].stop()
 
 
 def scraped(client: FlaskClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -41,7 +41,7 @@ def client(app: Flask) -> Iterator[FlaskClient]:
 
 def key(app: Flask, name: str = "alice", **limits: object) -> str:
     wanted = Key("", name, "", "", **limits)  # type: ignore[arg-type]
-    return store.create(app.config["CLIPSTACK"].keys_file, wanted)[1]
+    return store.create(app.extensions["Settings"].keys_file, wanted)[1]
 
 
 PASSED_HEADERS = (204, {"X-Key-Check": "passed"})
@@ -49,7 +49,7 @@ PASSED_HEADERS = (204, {"X-Key-Check": "passed"})
 
 def checked(app: Flask, headers: dict[str, str]) -> tuple[int, Mapping[str, str]]:
     """Return the key check's answer to nginx for an upload with these headers."""
-    return check_key(app.extensions["clipstack.access"], app.test_request_context(headers=headers).request)
+    return check_key(app.extensions["Authenticator"], app.test_request_context(headers=headers).request)
 
 
 def test_every_protected_route_needs_a_key(app: Flask, client: FlaskClient) -> None:
@@ -130,7 +130,7 @@ def test_rate_limit_of_key_is_429_with_retry_after(app: Flask, client: FlaskClie
 
 def test_a_damaged_file_of_keys_is_503(app: Flask, client: FlaskClient) -> None:
     shown = {"X-API-Key": key(app)}
-    app.config["CLIPSTACK"].keys_file.write_text("{")
+    app.extensions["Settings"].keys_file.write_text("{")
     assert client.get("/v1/models", headers=shown).json["error"]["code"] == "unavailable"
     assert client.get("/healthz", headers=shown).status_code == 200
     assert checked(app, shown | {"X-Asked-Method": "POST"}) == (503, {})
@@ -216,7 +216,7 @@ def test_a_session_ends_with_a_log_out(app: Flask, client: FlaskClient) -> None:
 def test_a_session_ends_with_its_key(app: Flask, client: FlaskClient, how: object) -> None:
     log_in(client, key(app))
     assert client.get("/v1/jobs").status_code == 200
-    how(app.config["CLIPSTACK"].keys_file, "alice")  # type: ignore[operator]
+    how(app.extensions["Settings"].keys_file, "alice")  # type: ignore[operator]
     assert client.get("/v1/jobs").status_code == 401
 
 

@@ -22,11 +22,11 @@ def client(tmp_path: Path) -> Iterator[FlaskClient]:
         Settings.from_environment({}), run_dir=tmp_path, triton_address="127.0.0.1:1", max_upload_mb=1, decoders=1
     )
     app = create_app(settings)
-    app.extensions["clipstack"].start()
+    app.extensions["Pipeline"].start()
     try:
         yield app.test_client()
     finally:
-        app.extensions["clipstack"].stop()
+        app.extensions["Pipeline"].stop()
 
 
 def test_errors_have_the_same_form_everywhere(client: FlaskClient) -> None:
@@ -139,7 +139,7 @@ def test_ready_needs_the_default_model_and_all_loaded_ones(
     names: list[str], broken: list[str], faults: list[str] | None
 ) -> None:
     app = create_app(Settings.from_environment({}))
-    app.extensions["clipstack"] = FakePipeline(names, broken)
+    app.extensions["Pipeline"] = FakePipeline(names, broken)
     answer = app.test_client().get("/readyz")
     assert answer.status_code == (503 if faults else 200)
     if faults:

@@ -21,9 +21,9 @@ SEGMENTS = [(0.0, 2.0, "left", 0.9), (2.0, 6.0, "right", 0.6), (0.0, 5.0, "shake
 def client(tmp_path: Path) -> Iterator[FlaskClient]:
     settings = dataclasses.replace(Settings.from_environment({}), run_dir=tmp_path, data_dir=tmp_path, decoders=1)
     app = create_app(settings)
-    app.extensions["clipstack"].start()
+    app.extensions["Pipeline"].start()
     yield app.test_client()
-    app.extensions["clipstack"].stop()
+    app.extensions["Pipeline"].stop()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def client(tmp_path: Path) -> Iterator[FlaskClient]:
     (tmp_path / "uploads").mkdir()
     (settings.data_dir / "jobs").mkdir(parents=True)
     app = create_app(settings)
-    peers = app.extensions[nodes.PEERS]
+    peers = app.extensions["Peers"]
     with app.test_client() as client:
         yield client
     peers.close()
@@ -83,7 +83,7 @@ def merged(client: FlaskClient, own: nodes.Page, pages: list[dict[str, Any]]) ->
             page = pages.pop(0)
             return Answers(items(page), page["next_cursor"] is not None, [])
 
-    client.application.extensions[nodes.PEERS] = Peers()
+    client.application.extensions["Peers"] = Peers()
     with client.application.test_request_context("/v1/jobs"):
         return nodes.with_other_nodes(own, lambda job: (job["created"], job["id"]))
 

@@ -35,11 +35,11 @@ def client(tmp_path: Path) -> Iterator[FlaskClient]:
     )
     (tmp_path / "data" / "uploads").mkdir(parents=True)
     app = create_app(settings)
-    app.extensions["clipstack"].start()
+    app.extensions["Pipeline"].start()
     try:
         yield app.test_client()
     finally:
-        app.extensions["clipstack"].stop()
+        app.extensions["Pipeline"].stop()
 
 
 def create(client: FlaskClient, length: int = len(CONTENT), **headers: str) -> str:

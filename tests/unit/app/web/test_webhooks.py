@@ -30,7 +30,7 @@ def app(tmp_path: Path) -> Iterator[Flask]:
     signing.create(settings.webhook_secret_path)
     app = create_app(settings)
     yield app
-    app.extensions["clipstack.jobs"].folder.close()
+    app.extensions["JobService"].folder.close()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def bob(app: Flask) -> FlaskClient:
 
 def of_key(app: Flask, name: str) -> FlaskClient:
     client = app.test_client()
-    _, key = store.create(app.config["CLIPSTACK"].keys_file, Key("", name, "", ""))
+    _, key = store.create(app.extensions["Settings"].keys_file, Key("", name, "", ""))
     client.environ_base["HTTP_X_API_KEY"] = key
     return client
 
@@ -64,8 +64,8 @@ def test_key_sees_and_repeats_its_own_events_only(alice: FlaskClient, bob: Flask
 def test_each_key_has_its_secret(app: Flask, alice: FlaskClient, bob: FlaskClient) -> None:
     secrets = [client.get("/v1/webhooks/secret").json["secret"] for client in (alice, bob)]
     assert secrets[0] != secrets[1]
-    owner = next(key.id for key in app.extensions["clipstack.access"].keys.all().values() if key.name == "alice")
-    service = signing.read(app.config["CLIPSTACK"].webhook_secret_path)
+    owner = next(key.id for key in app.extensions["Authenticator"].keys.all().values() if key.name == "alice")
+    service = signing.read(app.extensions["Settings"].webhook_secret_path)
     headers = signing.signature_headers(service, owner, "msg_1", "{}")
     assert Webhook(secrets[0]).verify("{}", headers) == {}
 
@@ -78,8 +78,8 @@ def test_test_events_of_key_are_limited(alice: FlaskClient, bob: FlaskClient) ->
 
 
 def test_events_are_listed_in_pages(app: Flask, alice: FlaskClient) -> None:
-    outbox = app.extensions["clipstack.jobs"].folder.outbox
-    owner = next(key.id for key in app.extensions["clipstack.access"].keys.all().values())
+    outbox = app.extensions["JobService"].folder.outbox
+    owner = next(key.id for key in app.extensions["Authenticator"].keys.all().values())
     outbox.add(new_test_message(owner, f"{URL}{number}", now()) for number in range(5))
     time.sleep(0.002)
     outbox.add([new_test_message(owner, f"{URL}last", now())])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAX_BYTES = 64 << 20
-LOCK_POLL_S = 0.02
+LOCK_POLL_S = 0.01
 BLOCK_BYTES = 512  # unit of `st_blocks`
 # Errors that are caused by the file itself. Others (EMFILE, ENOMEM) say nothing about the file.
 _DAMAGE = frozenset((errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EIO))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import secrets
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from app.auth.keys import Key
 from app.damaged import set_aside
 from app.files import DamagedFile, read_file, write_file
+from app.type_matching import matches
 
 LIFETIME_S = 12 * 3600.0
 MAX_SESSIONS_PER_KEY = 50  # a new session ends the oldest
@@ -45,43 +45,49 @@ class Sessions:
 
     def create(self, key: Key) -> str:
         """Start a session for `key` and return its token."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._remove_expired(key.id)
         token = secrets.token_urlsafe(32)
-        session = Session(key.id, key.sha256, time.time() + self._life_s, secrets.token_urlsafe(24))
-        write_file(self._path(token), json.dumps(asdict(session)).encode(), mode=0o600)
+        self._write(_digest(token), Session(key.id, key.sha256, time.time() + self._life_s, secrets.token_urlsafe(24)))
         return token
 
     def find(self, token: str) -> Session | None:
         """Return the session of a token, None if it is unknown, damaged or over."""
-        if not is_token(token):
-            return None
         try:
-            session = _read(self._path(token))
+            content = self._read(_digest(token)) if _TOKEN.fullmatch(token) else None
+            session = _parse(content) if content else None
         except DamagedFile:  # `create` sets it aside
             return None
         return session if session and session.ends > time.time() else None
 
     def remove(self, token: str) -> None:
         """End the session of a token, if there is one."""
-        if is_token(token):
-            self._path(token).unlink(missing_ok=True)
+        if _TOKEN.fullmatch(token):
+            self._remove(_digest(token))
 
-    def _path(self, token: str) -> Path:
-        return self._folder / hashlib.sha256(token.encode()).hexdigest()
+    def _write(self, name: str, session: Session) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._remove_expired(session.key)
+        write_file(self._folder / name, to_json(session), mode=0o600)
+
+    def _read(self, name: str) -> bytes | None:
+        with suppress(OSError):
+            return read_file(self._folder / name, MAX_FILE_BYTES)
+        return None
+
+    def _remove(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
 
     def _remove_expired(self, key: str) -> None:
         """Remove expired sessions, and all but the newest of `key`; set damaged files aside."""
         sessions_of_key = []
         for path in self._folder.iterdir():
             try:
-                session = _read(path)
-            except DamagedFile as error:
+                session = _parse(read_file(path, MAX_FILE_BYTES))
+            except FileNotFoundError:
+                continue
+            except (DamagedFile, OSError) as error:
                 # Another process may be writing a recent file with a suffix.
                 if not path.suffix or time.time() - _age(path) > self._life_s:
                     set_aside(path, self._folder.parent, "session", error)
-                continue
-            if session is None:
                 continue
             if session.ends <= time.time():
                 path.unlink(missing_ok=True)
@@ -91,9 +97,13 @@ class Sessions:
             path.unlink(missing_ok=True)
 
 
-def is_token(text: str) -> bool:
-    """Return whether `text` has the form of a token."""
-    return bool(_TOKEN.fullmatch(text))
+def to_json(session: Session) -> bytes:
+    """Return what is stored of a session."""
+    return json.dumps(asdict(session)).encode()
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _age(path: Path) -> float:
@@ -103,17 +113,7 @@ def _age(path: Path) -> float:
     return time.time()
 
 
-def _read(path: Path) -> Session | None:
-    """Return the session in a file, None when it does not exist; raises DamagedFile."""
-    try:
-        return parse_session(read_file(path, MAX_FILE_BYTES))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DamagedFile(f"not a session: {str(error)[:200]}") from error
-
-
-def parse_session(content: bytes) -> Session:
+def _parse(content: bytes) -> Session:
     """Return the session that `content` describes; raises DamagedFile."""
     try:
         values = json.loads(content)
@@ -121,10 +121,6 @@ def parse_session(content: bytes) -> Session:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedFile(f"not a session: {str(error)[:200]}") from error
     texts = (session.key, session.sha256, session.csrf)
-    if not all(isinstance(text, str) and text.isascii() for text in texts) or not _is_time(session.ends):
+    if not all(isinstance(text, str) and text.isascii() for text in texts) or not matches(session.ends, float):
         raise DamagedFile("its fields are not those of a session")
     return session
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

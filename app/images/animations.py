@@ -25,11 +25,6 @@ SHORTEST_MS, USUAL_MS = 10.0, 100.0  # browsers show a frame of at most 10 ms fo
 _CONTAINERS = {"WEBP": ("webp", "webp"), "PNG": ("png", "png"), "AVIF": ("avif", "av1")}  # container and codec
 
 
-def probe(source: Source, limits: Limits) -> Media:
-    """Return the properties of an animation; raise as `read`."""
-    return read(source, limits).media
-
-
 def read(source: Source, limits: Limits) -> ReadPicture:
     """Read an animation and the properties in its structure, without decoding a frame.
 

@@ -56,11 +56,6 @@ _CONTAINERS = {"HEIF": ("heic", "hevc"), "AVIF": ("avif", "av1")}  # container a
 _ENDS = (b"\xff\xd9", bytes(number * 37 % 255 for number in range(4096)) + b"\xff\xd9")
 
 
-def probe(source: Source, limits: Limits) -> Media:
-    """Return the properties of a picture; raise as `read`."""
-    return read(source, limits).media
-
-
 def read(source: Source, limits: Limits) -> ReadPicture:
     """Read a picture and the properties in its header, without decoding pixels.
 

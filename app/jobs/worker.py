@@ -147,7 +147,7 @@ class Worker:
         with tracing.span("job", parent=spec.traceparent, attributes=attributes):
             self._pipeline.timeline(source, request, recorder, is_cancelled)
         for cache_entry in entries:
-            cache_entry.keep(json.dumps({"job": job.id}).encode())
+            cache_entry.new_answer = json.dumps({"job": job.id}).encode()
 
     def write_results(self, job: Job, state: JobState) -> None:
         """Write the record of a job whose windows are all done to where its request asks; raises as `scan`."""

@@ -8,23 +8,19 @@ Files are not fsynced: a result that is lost or damaged by a power loss is compu
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
-import secrets
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from errno import EMFILE, ENFILE
 from pathlib import Path
 
 from app.damaged import set_aside
-from app.files import DamagedFile, open_lock, read_file
+from app.files import DamagedFile, file_lock, read_file, write_file
 
 LOCK_DIGITS = 3  # 4096 locks; different keys that share one merely wait
-POLL_S = 0.01
 FULL, SPARE = 1.0, 0.8  # high and low watermark of the eviction by least recent use
 CHUNK_BYTES = 1 << 20
 
@@ -36,20 +32,14 @@ class CacheEntry:
     """Entry of one key.
 
     Attributes:
-        path: File of the entry.
         answer: The cached result; None on a miss.
         is_locked: Whether this caller holds the lock; False when an identical request is still computing the result.
         new_answer: The new result, which is written when the block ends.
     """
 
-    path: Path
     answer: bytes | None
     is_locked: bool
     new_answer: bytes | None = None
-
-    def keep(self, answer: bytes) -> None:
-        """Set the result to write to the cache when the block ends."""
-        self.new_answer = answer
 
 
 class ResultCache:
@@ -69,26 +59,30 @@ class ResultCache:
         """Yield the entry of `key`; wait up to `patience_s` seconds for an identical request that is computing it."""
         path = self._path / key[:2] / f"{key}.v2"
         if (answer := self._read(path)) is not None:
-            yield CacheEntry(path, answer, is_locked=True)
+            yield CacheEntry(answer, is_locked=True)
             return
-        locks = self._path / "locks"
-        with closing_descriptor(self._open_lock(locks / key[:LOCK_DIGITS])) as descriptor:
-            is_locked = descriptor is None or _lock(descriptor, patience_s)
-            entry = CacheEntry(path, self._read(path), is_locked)
+        with ExitStack() as held:
+            is_locked = self._lock(held, self._path / "locks" / key[:LOCK_DIGITS], patience_s)
+            entry = CacheEntry(self._read(path), is_locked)
             yield entry
             if entry.new_answer is not None:
                 self._write(path, entry.new_answer)
 
-    def _open_lock(self, path: Path) -> int | None:
-        """Return the descriptor of a lock; None on failure, in which case identical requests are computed twice."""
+    def _lock(self, held: ExitStack, path: Path, patience_s: float) -> bool:
+        """Hold a lock; return False if an identical request has it for longer than `patience_s` seconds.
+
+        If locks fail, identical requests are computed twice.
+        """
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return open_lock(path)
+            held.enter_context(file_lock(path, patience_s))
+        except TimeoutError:
+            return False
         except OSError as error:
             if error.errno in (EMFILE, ENFILE):
                 raise
             log.warning("answers cannot be locked: %s", error)
-            return None
+        return True
 
     def _read(self, path: Path) -> bytes | None:
         try:
@@ -104,14 +98,10 @@ class ResultCache:
             return None
 
     def _write(self, path: Path, answer: bytes) -> None:
-        fresh = path.with_name(f".{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh.write_bytes(hashlib.sha256(answer).hexdigest().encode() + b"\n" + answer)
-            fresh.replace(path)
+            write_file(path, hashlib.sha256(answer).hexdigest().encode() + b"\n" + answer)
         except OSError as error:  # the result is valid without the cache
-            with suppress(OSError):
-                fresh.unlink(missing_ok=True)
             log.warning("an answer could not be kept: %s", error)
             return
         self._added += len(answer)
@@ -151,24 +141,3 @@ def digest(path: str | Path, offset: int, length: int) -> str:
             sha.update(chunk)
             length -= len(chunk)
     return sha.hexdigest()
-
-
-@contextmanager
-def closing_descriptor(descriptor: int | None) -> Iterator[int | None]:
-    """Close the descriptor, if there is one, after the block."""
-    try:
-        yield descriptor
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _lock(descriptor: int, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
-    while True:
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_S)

@@ -156,7 +156,7 @@ def _answer(upload: Upload, classification: ClassifyRequest, context: RequestCon
             return own | body | {"media": body["media"] | {"name": upload.name}, "cache": "hit"}
         used_model, body = _classify(upload, classification, context)
         if used_model.digest == model.digest:  # else the model was replaced meanwhile
-            entry.keep(json.dumps(body).encode())
+            entry.new_answer = json.dumps(body).encode()
         return own | body | {"cache": "miss"}
 
 

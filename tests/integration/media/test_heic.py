@@ -15,7 +15,7 @@ def decoded(tmp_path):
 
     def decode(path):
         request = region.request([0.0], resize=64, crop=64)
-        pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), request)
+        pictures.decode(whole(path), pictures.read(whole(path), LIMITS).media, request)
         return region.clips(request)[0][0]
 
     return decode
@@ -25,7 +25,7 @@ def decoded(tmp_path):
 def test_heic_shows_its_picture(tmp_path, decoded, options):
     path = tmp_path / "picture.jpg"
     path.write_bytes(write_heic(corners(), **options))
-    media = pictures.probe(whole(path), LIMITS)
+    media = pictures.read(whole(path), LIMITS).media
     assert (media.container, media.codec, media.width, media.height) == ("heic", "hevc", 160, 120)
     assert read_corners(decoded(path)) == "rgbw"
 

@@ -168,7 +168,7 @@ KEY = "ab" + "0" * 62
 def kept(results: ResultCache, answer: bytes) -> None:
     with results.entry(KEY, 0.0) as entry:
         assert entry.answer is None and entry.is_locked
-        entry.keep(answer)
+        entry.new_answer = answer
 
 
 @pytest.mark.parametrize("how", [*FILES, "other bytes", "a whole answer without its hash"])

@@ -40,7 +40,7 @@ def opened(path: Path) -> tuple[Media, str]:
     source = whole(path)
     form = recognise(source.read(HEAD_BYTES))
     assert form.kind == "video"
-    return animations.probe(source, LIMITS), form.name
+    return animations.read(source, LIMITS).media, form.name
 
 
 def test_frames_are_exact_and_keep_their_own_times(film: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_damaged_avif_is_undecodable(tmp_path: Path) -> None:
     path = written(tmp_path / "film.avif", [numbered(number) for number in range(20)])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(Undecodable):
-        animations.probe(whole(path), LIMITS)
+        animations.read(whole(path), LIMITS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,7 +128,7 @@ def test_too_many_frames_are_refused(tmp_path: Path) -> None:
     body = content[12:] + last * animations.MAX_FRAMES
     path.write_bytes(b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body)
     with pytest.raises(LimitExceeded, match="more than the 5000 allowed"):
-        animations.probe(whole(path), LIMITS)
+        animations.read(whole(path), LIMITS)
 
 
 def test_timeline_covers_the_whole_animation(film: Path) -> None:

@@ -18,7 +18,7 @@ def seen(tmp_path, picture, **saving):
     picture.save(path, **saving)
     region = Region(tmp_path / "region")
     request = region.request([0.0])
-    media = decode.probe(whole(path), LIMITS)
+    media = decode.read(whole(path), LIMITS).media
     decode.decode(whole(path), media, request)
     return media, region.clips(request)[0][0]
 

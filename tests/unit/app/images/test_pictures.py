@@ -26,7 +26,7 @@ def region(tmp_path) -> Region:
 def decoded(region):
     def decode(path, resize=64, crop=64):
         request = region.request([0.0], resize=resize, crop=crop)
-        result = pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), request)
+        result = pictures.decode(whole(path), pictures.read(whole(path), LIMITS).media, request)
         assert (result.frames, result.padded, result.truncated) == (((0,),), (False,), False)
         return region.clips(request)[0][0]
 
@@ -43,7 +43,7 @@ def saved(path, picture, **options):
 def test_each_format_is_read(tmp_path, decoded, name):
     assert features.check("webp") or name != "webp"
     path = saved(tmp_path / f"picture.{name}", corners())
-    media = pictures.probe(whole(path), LIMITS)
+    media = pictures.read(whole(path), LIMITS).media
     assert (media.kind, media.container, media.width, media.height) == ("image", name, 160, 120)
     assert (media.rotation, media.duration_s, media.fps, media.frames) == (0, None, None, 1)
     assert read_corners(decoded(path)) == "rgbw"
@@ -69,7 +69,7 @@ def test_exif_orientation_is_undone(tmp_path, decoded, tag, name):
     exif[0x0112] = tag
     lying = np.ascontiguousarray(LAID_DOWN[tag](corners(1600, 1200)))
     path = saved(tmp_path / f"picture.{name}", lying, exif=exif)
-    media = pictures.probe(whole(path), LIMITS)
+    media = pictures.read(whole(path), LIMITS).media
     assert (media.width, media.height) == (1600, 1200)
     assert media.rotation == {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}.get(tag, 0)
     assert read_corners(decoded(path)) == "rgbw"
@@ -128,7 +128,7 @@ def test_picture_inside_a_file_is_read(tmp_path, region):
     body.write_bytes(b"before" + picture + b"after")
     source = Source(str(body), 6, len(picture))
     request = region.request([0.0])
-    pictures.decode(source, pictures.probe(source, LIMITS), request)
+    pictures.decode(source, pictures.read(source, LIMITS).media, request)
     assert read_corners(region.clips(request)[0][0]) == "rgbw"
 
 
@@ -164,25 +164,25 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
     header = b"IHDR" + struct.pack(">II", 20000, 20000) + data[24:29]
     path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
     with pytest.raises(LimitExceeded, match="pixels"):
-        pictures.probe(whole(path), LIMITS)
+        pictures.read(whole(path), LIMITS)
 
 
 def test_extreme_aspect_ratio_is_refused(tmp_path):
     path = saved(tmp_path / "strip.png", Image.new("L", (1, 65535)))
     with pytest.raises(LimitExceeded, match="1x65535"):
-        pictures.probe(whole(path), LIMITS)
+        pictures.read(whole(path), LIMITS)
 
 
 def test_a_picture_of_another_format_is_refused(tmp_path):
     path = saved(tmp_path / "picture.png", corners(), format="JPEG2000")
     with pytest.raises(UnsupportedMedia):
-        pictures.probe(whole(path), LIMITS)
+        pictures.read(whole(path), LIMITS)
 
 
 def test_clip_of_many_frames_is_a_value_error(tmp_path, region):
     path = saved(tmp_path / "picture.png", corners())
     with pytest.raises(ValueError, match="one frame"):
-        pictures.decode(whole(path), pictures.probe(whole(path), LIMITS), region.request([0.0, 1.0]))
+        pictures.decode(whole(path), pictures.read(whole(path), LIMITS).media, region.request([0.0, 1.0]))
 
 
 def test_odd_exif_tags_leave_the_orientation_readable(tmp_path, decoded):
@@ -214,7 +214,7 @@ def test_orientation_of_tiff_and_avif_is_undone(tmp_path, decoded, orientation, 
     tags[0x0112] = orientation
     path = tmp_path / f"picture.{name}"
     lying.save(path, exif=tags)
-    media = pictures.probe(whole(path), LIMITS)
+    media = pictures.read(whole(path), LIMITS).media
     assert (media.width, media.height) == (160, 120)
     assert read_corners(decoded(path)) == "rgbw"
 
@@ -228,17 +228,17 @@ def test_a_profile_brings_colours_to_srgb(tmp_path, decoded):
 
 def test_opening_a_large_jpeg_needs_little_memory(tmp_path, decoded):
     path = saved(tmp_path / "picture.jpeg", Image.new("RGB", (5000, 4000)))
-    assert pictures.probe(whole(path), LIMITS).width == 5000
+    assert pictures.read(whole(path), LIMITS).media.width == 5000
     assert decoded(path).max() == 0
     path = saved(tmp_path / "picture.jpeg", Image.new("RGB", (6000, 5500)))
     with pytest.raises(LimitExceeded, match="32000000 pixels"):
-        pictures.probe(whole(path), LIMITS)
+        pictures.read(whole(path), LIMITS)
 
 
 def test_a_progressive_jpeg_is_limited_by_its_memory(tmp_path):
     path = saved(tmp_path / "picture.jpeg", Image.new("RGB", (5000, 4600)), progressive=True)
     with pytest.raises(LimitExceeded, match="65 MiB, more than the 61 MiB"):
-        pictures.probe(whole(path), LIMITS)
+        pictures.read(whole(path), LIMITS)
 
 
 def test_a_palette_png_without_its_palette_is_undecodable(tmp_path, decoded):

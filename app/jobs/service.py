@@ -6,10 +6,11 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull, TooManyRequests, Unavailable
 from app.files import FULL
-from app.jobs.queue import Queue
 from app.jobs.storage.index import ADDING, Limits, Row
 from app.jobs.storage.new_job import FOLDER_BYTES
 from app.jobs.storage.reconcile import repair
@@ -19,6 +20,9 @@ from app.jobs.storage.store import Job, JobStore, job_id, now
 from app.media.types import Source
 from app.pipeline.cache import digest
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.jobs.queue import Queue
 
 CANCEL_TIMEOUT_S = 2.0
 POLL_S = 0.05
@@ -39,17 +43,15 @@ class JobService:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.folder = JobStore(settings.data_dir / "jobs")
-        self._queue: Queue | None = None
 
     def start(self) -> None:
-        """Create the job folder and connect to the queue."""
+        """Create the job folder."""
         self.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._queue = Queue(self._settings.queue, self._settings.data_dir, self._settings.node)
 
     def stop(self) -> None:
         """Close the queue and the index."""
-        if self._queue is not None:
-            self._queue.close()
+        if "queue" in self.__dict__:
+            self.queue.close()
         self.folder.close()
 
     def accept(self, spec: JobSpec, source: Source | None, key: str | None) -> tuple[Job, bool]:
@@ -158,12 +160,12 @@ class JobService:
                 raise StorageFull(NO_ROOM)
         return verdict == "reserved"
 
-    @property
+    @cached_property
     def queue(self) -> Queue:
-        """Connection to the queue."""
-        if self._queue is None:
-            raise RuntimeError("the job service has not been started")
-        return self._queue
+        """Connection to the queue; made for the first job, because huey is slow to import."""
+        from app.jobs.queue import Queue
+
+        return Queue(self._settings.queue, self._settings.data_dir, self._settings.node)
 
     def find(self, job_id: str) -> Job:
         """Return the job of that id; raise JobNotFound."""

@@ -8,10 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 TIMEOUT_S = 0.5  # of a connection, and of an answer
 PAUSE_S = 1.0  # after a failure, in which Redis is not asked
 PREFIX = "clipstack:"
@@ -33,7 +29,13 @@ class SharedState:
     """
 
     def __init__(self, url: str, on_failure: Callable[[], None] = lambda: None) -> None:
+        # Imported here: redis takes 0.1 s, which a service without it should not pay at each start
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
         self._on_failure = on_failure
+        self._failures = (redis.RedisError, OSError, ValueError)
         # The pool connects when it is used, so it may be made before a fork
         self._redis = redis.Redis.from_url(
             url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
@@ -53,7 +55,7 @@ class SharedState:
             raise SharedStateAway
         try:
             result = operation(self._redis)
-        except (redis.RedisError, OSError, ValueError) as error:
+        except self._failures as error:
             self._fail(error)
             raise SharedStateAway from error
         if self._is_away:

@@ -27,7 +27,7 @@ from app.shm.pool import SlotPool, is_stale
 from app.uploads.resumable import ResumableStore
 
 INTERVAL_S = 2.0  # interval of the loop; every worker sees a new model within this time
-COLD_S, FIRST_S = 0.25, 60.0  # interval until the warm-up clip succeeds, for at most FIRST_S after the start
+COLD_S, FIRST_S = 0.05, 60.0  # interval until the warm-up clip succeeds, for at most FIRST_S after the start
 LEFTOVERS_S = 20.0  # interval between two removals of leftover files
 SETTLE_S = 8.0  # below gunicorn's worker timeout (deploy/gunicorn/config.py)
 

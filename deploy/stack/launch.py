@@ -1,6 +1,6 @@
 """Launcher of the stack's programs: prepares folders and environment, then executes the program.
 
-Usage: python -m deploy.stack.launch nginx|web|jobs|triton|fetch|webhooks
+Usage: python -m deploy.stack.launch nginx|web|jobs|triton|watchdog|fetch|webhooks
 
 Supervisor runs it; the settings come from the environment.
 """
@@ -13,6 +13,7 @@ import resource
 import shutil
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 from app.metrics import multiprocess
@@ -34,6 +35,9 @@ MALLOC_LIMITS = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache
 NGINX_DESCRIPTORS = 2 * 8192 + 256
 OTLP_PATH = "/v1/traces"
 EXIT_TIMEOUT_S = 10  # Triton waits this long for running inferences; Supervisor waits longer
+# Longest delay of the programs that have nothing to do before Triton answers. Without it they would take the CPU from
+# Triton and web, and the first answer would come half a second later on two cores.
+TRITON_WAIT_S, TRITON_POLL_S = 5.0, 0.05
 
 
 def nginx(settings: Settings) -> list[str]:
@@ -71,14 +75,30 @@ def web(settings: Settings) -> list[str]:
 
 
 def jobs(settings: Settings) -> list[str]:
-    """Return the command for the job worker, after removing the leftovers of a killed one."""
+    """Return the command for the job worker, after removing the leftovers of a killed one and waiting for Triton."""
     folder = settings.run_dir / paths.JOBS_TEMPORARY_FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     os.environ["TMPDIR"] = str(folder)
     _reset_metrics("jobs", settings)
     os.chdir(CHECKOUT)
+    _wait_for_triton(settings)
     return [sys.executable, "-m", "app.job_worker"]
+
+
+def watchdog(settings: Settings) -> list[str]:
+    """Return the command for the watchdog, after waiting for Triton."""
+    _wait_for_triton(settings)
+    return [sys.executable, "-m", "deploy.watchdog"]
+
+
+def _wait_for_triton(settings: Settings) -> None:
+    """Return when the socket of this machine's Triton exists, after `TRITON_WAIT_S` at the latest."""
+    end = time.monotonic() + TRITON_WAIT_S
+    while not settings.triton_address and time.monotonic() < end:
+        if (settings.triton_sockets / GRPC_SOCKET).exists():
+            return
+        time.sleep(TRITON_POLL_S)
 
 
 def webhooks(settings: Settings) -> list[str]:
@@ -219,6 +239,7 @@ def main() -> None:
         "web": web,
         "jobs": jobs,
         "triton": triton,
+        "watchdog": watchdog,
         "fetch": fetcher.prepare,
         "webhooks": webhooks,
     }

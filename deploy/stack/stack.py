@@ -20,6 +20,7 @@ from deploy.stack import paths, ports, preflight, processes, restarts, run_dir, 
 from deploy.stack.supervisor import SupervisorClient
 
 READY_TIMEOUT_S = 120.0  # a start takes 3 s, and up to 40 s on a busy machine
+READY_POLL_S = 0.05
 GPU_READY_TIMEOUT_S = 600.0  # on a GPU each model measures its layouts at its first start, one after the other
 STOP_S = 120.0  # nginx, web and Triton stop one after another, each with its own timeout
 MAX_FAILED_STARTS = 3  # failed starts of one program after which waiting is useless
@@ -108,7 +109,7 @@ class Stack:
             if time.monotonic() > began + limit_s:
                 message = f"the stack is not ready after {limit_s:.0f} s: {reason}. The ends of its logs:"
                 raise StackError("\n".join([message, *self._log_tails("")]))
-            time.sleep(0.2)
+            time.sleep(READY_POLL_S)
         if conflict := self._port_conflict():
             raise StackError(conflict)
 

@@ -108,3 +108,9 @@ def test_nothing_is_imported_while_traces_are_off() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_web_starts_without_the_slow_imports_of_jobs_and_shared_limits() -> None:
+    code = "import sys; import app.wsgi; print({'huey', 'redis'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr

@@ -1,7 +1,8 @@
 import ctypes
 import os
+import time
 
-from app.settings import Settings
+from app.settings import GRPC_SOCKET, Settings
 from deploy.gpu import driver_link
 from deploy.stack import launch
 from deploy.stack.run_dir import nginx_values
@@ -18,6 +19,25 @@ def test_web_removes_only_leftovers_of_killed_workers(tmp_path, monkeypatch):
 
     assert [path.name for path in (tmp_path / "uploads").iterdir()] == ["0000000001"]
     assert list((tmp_path / "web" / "tmp").iterdir()) == []
+
+
+def test_watchdog_waits_for_a_local_triton_for_a_limited_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "TRITON_WAIT_S", 0.2)
+    settings = Settings.from_environment({"CLIPSTACK_RUN_DIR": str(tmp_path)})
+
+    def seconds(settings):
+        began = time.monotonic()
+        assert launch.watchdog(settings)[-1] == "deploy.watchdog"
+        return time.monotonic() - began
+
+    assert seconds(settings) >= 0.2
+    settings.triton_sockets.mkdir()
+    (settings.triton_sockets / GRPC_SOCKET).touch()
+    listening_s = seconds(settings)
+    remote = Settings.from_environment(
+        {"CLIPSTACK_RUN_DIR": str(tmp_path / "other"), "CLIPSTACK_TRITON_ADDRESS": "10.0.0.2:8001"}
+    )
+    assert max(listening_s, seconds(remote)) < 0.2
 
 
 def test_nginx_waits_longer_than_all_stages_may_take(tmp_path):

@@ -83,9 +83,9 @@ class OpenVinoEngine:
         self._thread: StreamsThread | None = None
 
     def warm_up(self) -> None:
-        """Infer blank batches of one clip and of `max_batch` clips, then release memory that is not needed any more."""
-        for batch in {1, self._max_batch}:
-            self.infer(np.zeros((batch, *self.clip_shape), np.uint8))
+        """Infer a blank clip on all cores and one in each stream, then release memory that is not needed any more."""
+        self.infer(np.zeros((1, *self.clip_shape), np.uint8))
+        self.infer_rows(np.zeros((self._streams.count, *self.clip_shape), np.uint8))
         release_weights_file(self._weights)
 
     def infer(self, clips: Clips) -> Scores:

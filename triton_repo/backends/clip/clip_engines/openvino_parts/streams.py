@@ -28,8 +28,8 @@ class Streams:
 
     def __init__(self, compiled: openvino.CompiledModel, width: int) -> None:
         """Run `compiled`, whose clips each have a row of `width` numbers."""
-        count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._free = [compiled.create_infer_request() for _ in range(count)]
+        self.count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._free = [compiled.create_infer_request() for _ in range(self.count)]
         self._at_work: list[_Clip] = []
         self._width = width
 

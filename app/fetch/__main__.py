@@ -6,8 +6,6 @@ DESCRIPTOR is the listening socket, which deploy/stack/launch.py opens before it
 the environment. The process can open no file of the service: it writes to descriptors that it is passed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -4,8 +4,6 @@ The networks are those of IANA's registries of special-purpose addresses. `ipadd
 between Python versions and calls some of these networks global.
 """
 
-from __future__ import annotations
-
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 

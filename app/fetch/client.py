@@ -1,7 +1,5 @@
 """Client of the fetcher, for threads of web and of the job worker."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

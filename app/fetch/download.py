@@ -1,7 +1,5 @@
 """One download: every redirect is checked like the first URL, and time, size, rate and redirects are bounded."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 import time

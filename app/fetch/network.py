@@ -1,7 +1,5 @@
 """Connections to addresses that were resolved once: what was checked is what is connected to."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import ssl

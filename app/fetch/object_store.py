@@ -4,8 +4,6 @@ The endpoint and the credentials come from the fetcher's environment (`AWS_…`,
 request. A request chooses the bucket and the key, as far as CLIPSTACK_FETCH allows them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Iterator, Mapping

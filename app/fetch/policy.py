@@ -1,7 +1,5 @@
 """Policy of downloads: which addresses of requests the rules of CLIPSTACK_FETCH allow."""
 
-from __future__ import annotations
-
 from app.fetch.addresses import Address, is_public
 from app.fetch.errors import AddressNotAllowed, HostNotAllowed, InvalidUrl
 from app.fetch.urls import ObjectAddress, WebAddress, parse_address

@@ -1,7 +1,5 @@
 """The fetcher's server: takes requests on its socket and runs each as a task."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

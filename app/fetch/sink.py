@@ -1,7 +1,5 @@
 """The file that a download is written to: a descriptor that its owner has passed to this process."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from errno import EDQUOT, EFBIG, ENOSPC

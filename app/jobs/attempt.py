@@ -11,8 +11,6 @@ the machine went down), the job is rarely the cause, so the limit is higher. The
 use up all memory. A full disk is not the job's fault: the job waits, and the attempt does not count.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time

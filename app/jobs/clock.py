@@ -5,8 +5,6 @@ must not have advanced by more than a long weekend. After a violation, retention
 run for a day, so that an operator can notice and correct the clock.
 """
 
-from __future__ import annotations
-
 import time
 
 from app.jobs.storage.index import JobIndex

@@ -3,8 +3,6 @@
 Two jobs are near-duplicates if most windows of each, a sample of them, have a window of the other that is SIMILAR.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Job queue: huey on a SQLite file or on Redis. It carries job ids only; the jobs are folders."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import datetime

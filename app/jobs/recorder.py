@@ -1,7 +1,5 @@
 """Recorder of a running job: writes results to the journal at once and state.json twice a second."""
 
-from __future__ import annotations
-
 import io
 import logging
 import math

@@ -6,8 +6,6 @@ The index of jobs says at each search which jobs there are, so that a removed jo
 read once a job and kept in memory, the least recently used ones are dropped first.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import defaultdict

@@ -5,8 +5,6 @@ have closed fails. Any process that finds damage, when opening or later, sets th
 to the new file at their next operation.
 """
 
-from __future__ import annotations
-
 import logging
 import sqlite3
 from collections.abc import Iterator

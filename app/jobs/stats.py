@@ -1,7 +1,5 @@
 """Job counts by state, from the index and the files of the running jobs; cheap enough for frequent scrapes."""
 
-from __future__ import annotations
-
 import logging
 import time
 from contextlib import suppress

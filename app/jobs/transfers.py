@@ -1,7 +1,5 @@
 """Transfers of jobs by the fetcher: the download of the video, and the upload of the finished record."""
 
-from __future__ import annotations
-
 import json
 import logging
 import tempfile

@@ -3,8 +3,6 @@
 `app/jobs/attempt.py` decides the job's state after each attempt.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import threading

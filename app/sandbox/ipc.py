@@ -11,8 +11,6 @@ hash. JSON has only lists, numbers and strings. Each record is then checked fiel
 Messages to a confined process are pickled as usual. Decoders on a GPU send the same messages: frames stay there.
 """
 
-from __future__ import annotations
-
 import builtins
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Scene cut detection from the change in colour histograms and in mean colours between consecutive frames."""
 
-from __future__ import annotations
-
 from collections import deque
 
 import numpy as np

@@ -3,8 +3,6 @@
 The input is the timeline as the API returns it (`segments`, `cuts_s`, `duration_s`), so that all formats agree.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

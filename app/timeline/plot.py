@@ -1,7 +1,5 @@
 """Plot of a timeline as SVG or PNG: a row for each label, a bar for each segment, a dashed line for each cut."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 from html import escape

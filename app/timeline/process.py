@@ -6,8 +6,6 @@ this process                                decoder process
   Window, Cut                  ◀─────────   then ScanFinished, or the error that ended the scan
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

@@ -4,8 +4,6 @@ scan ── window in a slot ──▶ Triton ── scores ──▶ sink      
       └─ cuts, progress ──────────────────────▶ sink
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each frame is decoded and cropped once. Only incomplete windows are held, so mem
 and not on the length of the video.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Iterator

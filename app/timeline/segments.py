@@ -8,8 +8,6 @@ cuts             x           a stretch ends at a cut
 segments   aaaaabbbbbbb      adjacent stretches with the same label
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence

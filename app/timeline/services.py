@@ -1,7 +1,5 @@
 """Interfaces of a timeline run: the services that it uses, and the sink that receives its results."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

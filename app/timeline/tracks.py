@@ -5,8 +5,6 @@ sigmoid    aaaaaaaaa         one track for each label, where it passes
                bbbbbbbb
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Inference of one scan's windows: they go to Triton in groups, and their scores reach the sink in order."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -8,8 +8,6 @@ The rest of the body has at most MAX_REST characters and is parsed at the end. M
 interpreter's lock is held depend on CHUNK_BYTES, never on the size of the body.
 """
 
-from __future__ import annotations
-
 import binascii
 import codecs
 import json

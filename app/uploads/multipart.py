@@ -1,7 +1,5 @@
 """Location of the files in a multipart form, by offset and length, so that they need not be copied."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -10,8 +10,6 @@ Any process may be killed at any time. The offset is read from the file's size, 
 The kernel releases the locks of a killed process.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Headers of the resumable upload protocol tus 1.0 (https://tus.io/protocols/resumable-upload)."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -5,8 +5,6 @@ key frame, as on the CPU. With the device `cpu` a software decoder replaces NVDE
 that tests run without a GPU. Only processes that decode on a device import this module.
 """
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """Properties of a video, read from its header and first frame; the video stays open for readers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Only containers that stay readable without their end are examined; for MP4 that 
 plain MP4 has lost its index, or frames that the index lists.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,6 @@ The folders are authoritative, and the table can be rebuilt from them. The state
 `adding` for a job that has a reservation while its file is being copied and its folder does not exist yet.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Creation of a folder under a hidden name beside the others; one rename publishes it complete."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

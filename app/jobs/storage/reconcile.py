@@ -4,8 +4,6 @@ A folder that cannot be used is moved to <data>/damaged. If only state.json is d
 starts again and resumes from its journal.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 

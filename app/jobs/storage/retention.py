@@ -1,7 +1,5 @@
 """Retention of finished jobs by age, number and size; the oldest are removed first."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import suppress

@@ -12,8 +12,6 @@
 The folders are authoritative. `app/jobs/storage/index.py` repeats their data, so that queries need not read them all.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

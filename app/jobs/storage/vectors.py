@@ -7,8 +7,6 @@ the embeddings. docs/decisions/0025-search-without-an-index.md has the measureme
 done; the journal has the embeddings themselves.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple

@@ -4,8 +4,6 @@ A timeline has up to CLIPSTACK_MAX_WINDOWS windows of about 400 bytes of JSON ea
 and MAX_PREDICTIONS predictions, or as many labels that can pass. Only one chunk of it is in memory at a time.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import secrets

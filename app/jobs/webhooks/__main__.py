@@ -3,8 +3,6 @@
 Supervisor starts it as `python -m app.jobs.webhooks`. Settings come from the environment.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """Dispatcher of webhooks: takes due events from the outbox, sends them, and records what became of them."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """Events of a job: which ones its state has reached, their ids and their payloads."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import secrets

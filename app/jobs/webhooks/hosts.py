@@ -1,7 +1,5 @@
 """Allowed receivers of webhooks: the hosts in CLIPSTACK_WEBHOOKS, and the addresses that they may have."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from app.fetch.addresses import Address, is_public

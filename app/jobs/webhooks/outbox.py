@@ -8,8 +8,6 @@ pending ──▶ delivered
 A damaged file is rebuilt from the job folders: their events of the last days are then sent again.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable

@@ -1,7 +1,5 @@
 """Retry schedule of deliveries: that of the Standard Webhooks specification, with jitter."""
 
-from __future__ import annotations
-
 import random
 
 _MINUTE_S, _HOUR_S = 60.0, 3600.0

@@ -1,7 +1,5 @@
 """Sender of webhooks: one signed POST, with bounds on its time and on what is read of the answer."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import Callable

@@ -4,8 +4,6 @@ The file has one `whsec_...` per line. The first is the current one; each event 
 receivers can change to a new one at any time.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -205,6 +205,9 @@ class InferenceFailed(ClipstackError, status=500, code="inference_failed"):
 class StorageFull(Unavailable, code="storage_full", retry_after_s=5):
     """The server's disk has no room for the file."""
 
+    def __init__(self, message: str = "the server's disk has no room for this file; please try again later") -> None:
+        super().__init__(message)
+
 
 _LACKING = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 

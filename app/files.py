@@ -16,12 +16,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from app.errors import StorageFull
+
 MAX_BYTES = 64 << 20
 LOCK_POLL_S = 0.01
 BLOCK_BYTES = 512  # unit of `st_blocks`
 # Errors that are caused by the file itself. Others (EMFILE, ENOMEM) say nothing about the file.
 _DAMAGE = frozenset((errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EIO))
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+@contextmanager
+def full_disk_errors() -> Iterator[None]:
+    """Raise StorageFull for the block's OSError of a full disk, or of a file as large as this process may write."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL or error.errno == errno.EFBIG:
+            raise StorageFull from error
+        raise
 
 
 class DamagedFile(Exception):
@@ -100,6 +113,14 @@ def write_file(
         new.unlink(missing_ok=True)
     if durable:
         fsync_path(path.parent)
+
+
+def write_all(descriptor: int, content: bytes | bytearray) -> None:
+    """Write all of `content` to an open file: a single write may write a part of it."""
+    with memoryview(content) as rest:
+        position = 0
+        while position < len(rest):
+            position += os.write(descriptor, rest[position:])
 
 
 def fsync_path(path: Path) -> None:

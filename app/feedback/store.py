@@ -12,7 +12,7 @@ from app.errors import FeedbackFull, FeedbackNotFound, Overloaded, StorageFull
 from app.feedback.clips import ID, ClipFolders
 from app.feedback.index import FeedbackIndex, Filter, Row, Usage
 from app.feedback.records import MAX_ENTRIES, Answer, Clip, ClipFacts, Entry, clip_id, replaced
-from app.files import FULL, file_lock
+from app.files import file_lock, full_disk_errors
 from app.jobs.storage.new_job import NewFolder
 from app.media.types import Source
 from app.nodes.ids import on_node
@@ -66,19 +66,14 @@ class FeedbackStore:
         """
         clip = self._clip(source, facts, answers)
         self.folders.make()
-        try:
-            with ExitStack() as cleanup:
-                new = None
-                if not self.folders.exists(clip.id):
-                    if clip.bytes > self._limits.bytes:
-                        raise StorageFull(f"the file has {clip.bytes} bytes. {self._bytes_help()}")
-                    new = cleanup.enter_context(self.folders.new(clip.id, source))
-                with self._locked():
-                    return self._put(clip, answers, new)
-        except OSError as error:
-            if error.errno in FULL:
-                raise StorageFull("the server's disk has no room for this file; please try again later") from error
-            raise
+        with full_disk_errors(), ExitStack() as cleanup:
+            new = None
+            if not self.folders.exists(clip.id):
+                if clip.bytes > self._limits.bytes:
+                    raise StorageFull(f"the file has {clip.bytes} bytes. {self._bytes_help()}")
+                new = cleanup.enter_context(self.folders.new(clip.id, source))
+            with self._locked():
+                return self._put(clip, answers, new)
 
     def _clip(self, source: Source, facts: ClipFacts, answers: Sequence[Answer]) -> Clip:
         """Return the clip of this file, without entries if it is new; a job's file is hashed once only."""

@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-from errno import EDQUOT, EFBIG, ENOSPC
 
 from app.errors import StorageFull
+from app.files import full_disk_errors, write_all
 
 BLOCK_BYTES = 1 << 20
-NO_ROOM = "the server's disk has no room for this file; please try again later"
 
 
 class Sink:
@@ -38,13 +37,6 @@ class Sink:
     def _write(self, block: bytearray) -> None:
         disk = os.fstatvfs(self._descriptor)
         if disk.f_bavail * disk.f_frsize < self._min_free_bytes:
-            raise StorageFull(NO_ROOM)
-        try:
-            with memoryview(block) as rest:
-                position = 0
-                while position < len(rest):
-                    position += os.write(self._descriptor, rest[position:])
-        except OSError as error:
-            if error.errno in (ENOSPC, EDQUOT, EFBIG):
-                raise StorageFull(NO_ROOM) from error
-            raise
+            raise StorageFull
+        with full_disk_errors():
+            write_all(self._descriptor, block)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from app.errors import IdempotencyConflict, JobNotFound, Overloaded, StorageFull, TooManyRequests, Unavailable
-from app.files import FULL
+from app.files import full_disk_errors
 from app.jobs.storage.index import ADDING, Limits, Row
 from app.jobs.storage.new_job import FOLDER_BYTES
 from app.jobs.storage.reconcile import repair
@@ -26,7 +26,7 @@ CANCEL_TIMEOUT_S = 2.0
 POLL_S = 0.05
 RETRY_AFTER_S = 10
 MAX_REMOVED = 100  # finished jobs that one request may remove to make room; the job worker removes the rest
-NO_ROOM = "the server's disk has no room for this file; please try again later"
+BEING_REMOVED = "the job of this Idempotency-Key is being removed; please try again in a moment"
 NO_SUCH_JOB = "there is no such job; it may have been removed"
 
 log = logging.getLogger(__name__)
@@ -69,15 +69,11 @@ class JobService:
                 spec = replace(spec, sha256=digest(source.path, source.offset, source.length))
             if (existing := self._existing(spec)) is not None:
                 return existing, False
-        try:
+        with full_disk_errors():
             job = self._add(spec, source)
-        except OSError as error:
-            if error.errno in FULL:
-                raise StorageFull(NO_ROOM) from error
-            raise
         if job is None:  # another request used the same key at the same time
             if (existing := self._existing(spec)) is None:
-                raise Overloaded("the job of this Idempotency-Key is being removed; please try again in a moment")
+                raise Overloaded(BEING_REMOVED)
             return existing, False
         try:
             self.queue.put(job.id)
@@ -106,9 +102,7 @@ class JobService:
             )
         except (JobNotFound, FileNotFoundError):  # removed, or damaged and set aside
             if job.path.is_dir():
-                raise Overloaded(
-                    "the job of this Idempotency-Key is being removed; please try again in a moment"
-                ) from None
+                raise Overloaded(BEING_REMOVED) from None
             return None
         if not same:
             raise IdempotencyConflict(
@@ -155,7 +149,7 @@ class JobService:
                 message = f"this key has {limits.jobs_per_owner} unfinished jobs, the most allowed: wait for one to end"
                 raise TooManyRequests(message, RETRY_AFTER_S)
             case "no room":
-                raise StorageFull(NO_ROOM)
+                raise StorageFull
         return verdict == "reserved"
 
     @cached_property

@@ -15,7 +15,7 @@ from typing import Any
 from huey.storage import SqliteStorage
 
 from app.files import file_lock
-from app.jobs.storage.sqlite_file import LOG_FILES, inode, is_damage, passes_check, set_aside_unusable, unusable_parts
+from app.jobs.storage.sqlite_file import LOG_FILES, inode, is_damage, passes_check, set_aside_unusable
 
 ASIDE = ".damaged"  # suffix of the damaged file; only the latest is kept
 
@@ -43,17 +43,15 @@ class RecoveringSqliteStorage(SqliteStorage):  # type: ignore[misc]
 
     def _create_connection(self) -> sqlite3.Connection:
         path = Path(self.filename)
-        if unusable_parts(path):
-            with file_lock(Path(f"{path}.lock")):
-                set_aside_unusable(path, "queue")
+        set_aside_unusable(path, "queue", file_lock(Path(f"{path}.lock")))
         try:
             connection = self._connected()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            set_aside(Path(self.filename))
+            set_aside(path)
             connection = self._connected()
-        self._opened = inode(Path(self.filename))
+        self._opened = inode(path)
         return connection
 
     def _connected(self) -> sqlite3.Connection:

@@ -14,23 +14,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.parse import unquote
 
 from flask import Request
 
-from app.errors import (
-    BadRequest,
-    EmptyFile,
-    InvalidMultipart,
-    MissingFile,
-    RequestTimeout,
-    StorageFull,
-    TooLarge,
-    UnsupportedMedia,
-)
+from app.errors import BadRequest, EmptyFile, InvalidMultipart, MissingFile, RequestTimeout, TooLarge, UnsupportedMedia
+from app.files import full_disk_errors
 from app.media.types import Source
 from app.uploads.json_body import REMOTE, read_json
 from app.uploads.multipart import CHUNK_BYTES, find_files, parse_boundary
@@ -204,7 +195,7 @@ def _body_file(request: Request, folder: Path, max_bytes: int, cleanup: ExitStac
     if request.content_length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
         raise MissingFile(f"the request has no body: {_HOW_TO_SEND}")
     path, file = _temporary_file(folder, cleanup)
-    with file, _disk_errors():
+    with file, full_disk_errors():
         remaining = max_bytes
         while chunk := request.stream.read(min(CHUNK_BYTES, remaining + 1)):
             remaining -= len(chunk)
@@ -216,7 +207,7 @@ def _body_file(request: Request, folder: Path, max_bytes: int, cleanup: ExitStac
 
 def _temporary_file(folder: Path, cleanup: ExitStack) -> tuple[Path, IO[bytes]]:
     """Create a temporary file; `cleanup` removes it at the end."""
-    with _disk_errors():
+    with full_disk_errors():
         descriptor, name = tempfile.mkstemp(prefix="body-", dir=folder)
     path = Path(name)
     # An open descriptor marks the file as in use (app/pipeline/leftovers.py).
@@ -225,21 +216,11 @@ def _temporary_file(folder: Path, cleanup: ExitStack) -> tuple[Path, IO[bytes]]:
     return path, os.fdopen(descriptor, "wb")
 
 
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT):
-            raise StorageFull("the server's disk has no room for this file; please try again later") from error
-        raise
-
-
 def _from_json(body: Path, options: _Options, cleanup: ExitStack) -> Upload:
     if body.stat().st_size > MAX_JSON_BYTES:
         raise TooLarge(f"JSON bodies may have {MAX_JSON_BYTES >> 20} MiB: send larger files as a form or raw")
     path, file = _temporary_file(options.folder, cleanup)
-    with file, _disk_errors():
+    with file, full_disk_errors():
         members = read_json(body, file, options.openers.keys(), options.file_optional)
     url = _remote(members)
     fields = {name: _as_text(value) for name, value in members.items() if value is not None}

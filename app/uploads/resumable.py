@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.errors import StorageFull, TooManyRequests
-from app.files import FULL, DamagedFile, file_lock, fsync_path, open_lock, read_file, try_lock, write_file
+from app.files import DamagedFile, file_lock, fsync_path, full_disk_errors, open_lock, read_file, try_lock, write_file
 from app.nodes.ids import id_pattern, on_node
 from app.settings import Settings
 from app.uploads.errors import UploadIncomplete, UploadLocked, UploadNotFound
@@ -122,16 +122,13 @@ class ResumableStore:
         """
         folder = self._owner_folder(owner)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with file_lock(folder / "lock", LOCK_WAIT_S):
-                self._check_room(folder, length)
-                return _create(folder, on_node(self._node, secrets.token_hex(16)), length, metadata)
+            with full_disk_errors():
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with file_lock(folder / "lock", LOCK_WAIT_S):
+                    self._check_room(folder, length)
+                    return _create(folder, on_node(self._node, secrets.token_hex(16)), length, metadata)
         except TimeoutError:
             raise UploadLocked("another upload is being created; please try again in a moment") from None
-        except OSError as error:
-            if error.errno in FULL:
-                raise _full() from error
-            raise
 
     def _check_room(self, folder: Path, length: int) -> None:
         limits, lengths = self.limits, [upload.length for upload in _uploads(folder)]
@@ -146,7 +143,7 @@ class ResumableStore:
                 RETRY_AFTER_S,
             )
         if shutil.disk_usage(folder).free < length + limits.free_bytes:
-            raise _full()
+            raise StorageFull
 
     def find(self, owner: str, identity: str) -> ResumableUpload:
         """Return the owner's upload of that id; raises UploadNotFound."""
@@ -270,7 +267,3 @@ def _remove_unlocked(path: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
-
-
-def _full() -> StorageFull:
-    return StorageFull("the server's disk has no room for this file; please try again later")

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from app.errors import ClientDisconnected, Overloaded, RequestTimeout, StorageFull, TooLarge, TooManyRequests
-from app.files import FULL
+from app.errors import ClientDisconnected, Overloaded, RequestTimeout, TooLarge, TooManyRequests
+from app.files import full_disk_errors, write_all
 from app.uploads.errors import ChecksumMismatch, OffsetConflict
 from app.uploads.parser import MIN_BYTES_S
 from app.uploads.resumable import ResumableUpload
@@ -132,7 +132,8 @@ def _copy(body: Body, file: IO[bytes], rest: int, hasher: Any) -> int:
             for data in _chunks(body, rest):
                 if hasher is not None:
                     hasher.update(data)
-                _write(file, data)
+                with full_disk_errors():
+                    write_all(file.fileno(), data)
                 received += len(data)
                 unsynced += len(data)
                 if unsynced >= SYNC_BYTES:
@@ -170,24 +171,9 @@ def _gone() -> ClientDisconnected:
     return ClientDisconnected("the connection broke before the end of the body; what arrived is kept")
 
 
-def _write(file: IO[bytes], data: bytes) -> None:
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[file.write(view) :]
-    except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull("the server's disk has no room for this file; please try again later") from error
-        raise
-
-
 def _sync(file: IO[bytes]) -> None:
-    try:
+    with full_disk_errors():
         os.fdatasync(file.fileno())
-    except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull("the server's disk has no room for this file; please try again later") from error
-        raise
 
 
 class _Pace:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from app.jobs.storage.records import FINISHED, STATES, State
-from app.jobs.storage.sqlite_file import WAIT_S, SqliteFile
+from app.jobs.storage.sqlite_file import WAIT_S, SqliteFile, fill
 
 ADDING = "adding"
 VERSION = 1
+_ADD = """insert into total values (new.owner, new.state, new.ended, 1, new.bytes)
+    on conflict do update set jobs = jobs + 1, bytes = bytes + excluded.bytes"""
+_TAKE = "update total set jobs = jobs - 1, bytes = bytes - old.bytes where owner = old.owner and state = old.state"
 _TABLES = (
     """create table job (
         id text primary key, owner text not null, created text not null, state text not null,
@@ -28,13 +31,11 @@ _TABLES = (
         owner text, state text, ended integer, jobs integer not null, bytes integer not null,
         primary key (owner, state)) without rowid""",
     "create table fact (name text primary key, value real not null) without rowid",
-    "create trigger job_added after insert on job begin {add}; end",
-    "create trigger job_removed after delete on job begin {take}; end",
-    "create trigger job_changed after update on job begin {take}; {add}; end",
+    f"create trigger job_added after insert on job begin {_ADD}; end",
+    f"create trigger job_removed after delete on job begin {_TAKE}; end",
+    f"create trigger job_changed after update on job begin {_TAKE}; {_ADD}; end",
 )
-_ADD = """insert into total values (new.owner, new.state, new.ended, 1, new.bytes)
-    on conflict do update set jobs = jobs + 1, bytes = bytes + excluded.bytes"""
-_TAKE = "update total set jobs = jobs - 1, bytes = bytes - old.bytes where owner = old.owner and state = old.state"
+_BYTES = "select coalesce(sum(bytes), 0) from total"
 _PUT = """insert into job values (?, ?, ?, ?, ?, ?, ?) on conflict do update set owner = excluded.owner,
     created = excluded.created, state = excluded.state, ended = excluded.ended, since = excluded.since,
     bytes = excluded.bytes"""
@@ -87,12 +88,7 @@ class JobIndex:
 
     def _create_tables(self, connection: sqlite3.Connection) -> None:
         rows = [row.values() for row in self._rows()]  # before the transaction: reading many folders takes a while
-        connection.execute("begin immediate")
-        for sql in _TABLES:
-            connection.execute(sql.format(add=_ADD, take=_TAKE))
-        connection.executemany(_PUT, rows)
-        connection.execute(f"pragma user_version = {VERSION}")
-        connection.execute("commit")
+        fill(connection, VERSION, _TABLES, _PUT, rows)
 
     def close(self) -> None:
         """Close the connections."""
@@ -110,7 +106,7 @@ class JobIndex:
             jobs_of_owner = connection.execute(f"{open_jobs} and owner = ?", (row.owner,)).fetchone()[0]
             if row.owner and jobs_of_owner >= limits.jobs_per_owner:
                 return "owner full"
-            if _bytes(connection) + row.bytes > limits.bytes:
+            if connection.execute(_BYTES).fetchone()[0] + row.bytes > limits.bytes:
                 return "no room"
             connection.execute(_PUT, row.values())
             return "reserved"
@@ -129,8 +125,7 @@ class JobIndex:
     def set_state(self, job_id: str, state: State, since: float, size: int) -> bool:
         """Update a job's state; return whether the index has the job."""
         sql = "update job set state = ?, ended = ?, since = ?, bytes = ? where id = ?"
-        values = (state, state in FINISHED, since, size, job_id)
-        return self._file.write(lambda connection: connection.execute(sql, values).rowcount > 0)
+        return self._file.execute(sql, state, state in FINISHED, since, size, job_id) > 0
 
     def remove(self, *identities: str) -> None:
         """Delete jobs."""
@@ -177,7 +172,7 @@ class JobIndex:
         if owner is not None:
             where, values = f"{where} and owner = ?", [owner]
         sql = f"select id, since from job where {where} order by since desc limit ?"
-        return self._file.read(lambda connection: connection.execute(sql, (*values, max_count)).fetchall())
+        return self._file.rows(sql, *values, max_count)
 
     def running(self) -> list[Row]:
         """Return the running jobs."""
@@ -185,12 +180,11 @@ class JobIndex:
 
     def identities(self) -> set[str]:
         """Return the ids of all jobs."""
-        return self._file.read(lambda connection: {row[0] for row in connection.execute("select id from job")})
+        return {row[0] for row in self._file.rows("select id from job")}
 
     def counts(self) -> dict[str, int]:
         """Return how many jobs are in each state."""
-        sql = "select state, sum(jobs) from total group by state"
-        rows = dict(self._file.read(lambda connection: connection.execute(sql).fetchall()))
+        rows = dict(self._file.rows("select state, sum(jobs) from total group by state"))
         counts: dict[str, int] = {state: int(rows.get(state, 0)) for state in STATES}
         counts["queued"] += int(rows.get(ADDING, 0))
         return counts
@@ -198,26 +192,24 @@ class JobIndex:
     def finished_by_owner(self, max_count: int) -> dict[str, int]:
         """Return the number of finished jobs of each owner that has more than `max_count`."""
         sql = "select owner, sum(jobs) as kept from total where ended group by owner having kept > ?"
-        return dict(self._file.read(lambda connection: connection.execute(sql, (max_count,)).fetchall()))
+        return dict(self._file.rows(sql, max_count))
 
     def bytes(self) -> int:
         """Return the disk usage of all jobs."""
-        return self._file.read(_bytes)
+        return int(self._file.value(_BYTES))
 
     def open_bytes(self) -> int:
         """Return the disk usage of the unfinished jobs."""
-        sql = "select coalesce(sum(bytes), 0) from total where not ended"
-        return int(self._file.read(lambda connection: connection.execute(sql).fetchone()[0]))
+        return int(self._file.value(f"{_BYTES} where not ended"))
 
     def oldest_since(self, state: State) -> float | None:
         """Return when the job that has been in `state` longest entered it, or None."""
-        sql = "select min(since) from job where state = ?"
-        since: float | None = self._file.read(lambda connection: connection.execute(sql, (state,)).fetchone()[0])
+        since: float | None = self._file.value("select min(since) from job where state = ?", state)
         return since
 
     def facts(self) -> dict[str, float]:
-        """Return the values that `set_facts` stored."""
-        return dict(self._file.read(lambda connection: connection.execute("select name, value from fact").fetchall()))
+        """Return the values that `set_numbers` stored."""
+        return dict(self._file.rows("select name, value from fact"))
 
     def set_numbers(self, **facts: float) -> None:
         """Store named numbers."""
@@ -226,8 +218,4 @@ class JobIndex:
 
     def _select(self, rest: str, *values: object) -> list[Row]:
         sql = f"select id, owner, created, state, since, bytes from job {rest}"
-        return [Row(*row) for row in self._file.read(lambda connection: connection.execute(sql, values).fetchall())]
-
-
-def _bytes(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("select coalesce(sum(bytes), 0) from total").fetchone()[0])
+        return [Row(*row) for row in self._file.rows(sql, *values)]

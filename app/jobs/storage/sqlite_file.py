@@ -11,10 +11,10 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app import damaged
 from app.errors import Overloaded, StorageFull, Unavailable
@@ -27,7 +27,6 @@ _DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_SCHEMA}
 _READING = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 _READING |= {sqlite3.SQLITE_IOERR_SHMMAP}
 LOG_FILES = ("-wal", "-shm")  # suffixes of SQLite's files beside the database
-UNUSABLE = "it is not a regular file, or may not be used"
 _HEADER = b"SQLite format 3\0"
 
 log = logging.getLogger(__name__)
@@ -82,6 +81,18 @@ class SqliteFile:
 
         return self._attempt(self._writer, transaction)
 
+    def execute(self, sql: str, *values: object) -> int:
+        """Run one statement in a transaction and return how many rows it changed; raises the errors of `write`."""
+        return self.write(lambda connection: connection.execute(sql, values).rowcount)
+
+    def rows(self, sql: str, *values: object) -> list[Any]:
+        """Return all rows of a query; raises the errors of `read`."""
+        return self.read(lambda connection: connection.execute(sql, values).fetchall())
+
+    def value(self, sql: str, *values: object) -> Any:
+        """Return the first column of the first row of a query; raises the errors of `read`."""
+        return self.rows(sql, *values)[0][0]
+
     def close(self) -> None:
         """Close both connections."""
         for shared in (self._reader, self._writer):
@@ -109,8 +120,7 @@ class SqliteFile:
         if shared.connection is not None and shared.inode == inode(self.path):
             return shared.connection
         shared.close()  # another process has replaced the file
-        with self._exclusive() if unusable_parts(self.path) else nullcontext():
-            set_aside_unusable(self.path, self._kind)
+        set_aside_unusable(self.path, self._kind, self._exclusive())
         connection = _connect(self.path, self._wait_s, self._durable)
         try:
             if self._is_empty(connection):
@@ -171,6 +181,18 @@ class _Connection:
         self.connection = self.inode = None
 
 
+def fill(
+    connection: sqlite3.Connection, version: int, tables: Iterable[str], insert: str, rows: Iterable[Sequence[object]]
+) -> None:
+    """Create `tables` and `insert` the rows in one transaction, as the argument `make` of SqliteFile must."""
+    connection.execute("begin immediate")
+    for sql in tables:
+        connection.execute(sql)
+    connection.executemany(insert, rows)
+    connection.execute(f"pragma user_version = {version}")
+    connection.execute("commit")
+
+
 def inode(path: Path) -> int | None:
     """Return a file's inode, or None when the file is missing."""
     try:
@@ -215,16 +237,13 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code & 0xFF in _DAMAGE or code in _READING
 
 
-def unusable_parts(path: Path) -> list[Path]:
-    """Return the files of a database that SQLite cannot open: not regular, or without permissions."""
+def set_aside_unusable(path: Path, kind: str, lock: AbstractContextManager[object]) -> None:
+    """Set aside, under `lock`, what SQLite cannot open: a folder in the file's place, or one without permissions."""
     parts = [path, *(path.with_name(f"{path.name}{end}") for end in LOG_FILES)]
-    return [part for part in parts if _is_unusable(part)]
-
-
-def set_aside_unusable(path: Path, kind: str) -> None:
-    """Set aside what SQLite cannot open: a folder in the file's place, or a file without permissions."""
-    for part in unusable_parts(path):
-        damaged.set_aside(part, path.parent, kind, UNUSABLE)
+    if any(map(_is_unusable, parts)):
+        with lock:
+            for part in filter(_is_unusable, parts):
+                damaged.set_aside(part, path.parent, kind, "it is not a regular file, or may not be used")
 
 
 def _is_unusable(path: Path) -> bool:
@@ -247,7 +266,7 @@ def _has_header(path: Path) -> bool:
 def _unavailable(error: sqlite3.Error, contents: str) -> Unavailable:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return StorageFull("the server's disk has no room for this file; please try again later")
+        return StorageFull()
     if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         log.error("the %s cannot be used: %s", contents, error)
     return Overloaded(f"the {contents} is busy; please try again")

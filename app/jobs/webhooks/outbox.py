@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
-from app.jobs.storage.sqlite_file import SqliteFile
+from app.jobs.storage.sqlite_file import SqliteFile, fill
 from app.jobs.webhooks.events import TEST, Message
 from app.jobs.webhooks.schedule import MAX_DELAY_S, SPAN_S
 
@@ -89,12 +89,7 @@ class Outbox:
     def _create_tables(self, connection: sqlite3.Connection) -> None:
         now = time.time()
         rows = [_values(message, now) for message in self._source() if message.occurred > now - SPAN_S]
-        connection.execute("begin immediate")
-        for sql in _TABLES:
-            connection.execute(sql)
-        connection.executemany(_ADD, rows)
-        connection.execute(f"pragma user_version = {VERSION}")
-        connection.execute("commit")
+        fill(connection, VERSION, _TABLES, _ADD, rows)
 
     def close(self) -> None:
         """Close the connections."""
@@ -127,30 +122,23 @@ class Outbox:
             return
         sql = "update event set attempts = ?, due = ?, status = ?, error = ?, changed = ? where id = ?"
         now = time.time()
-        values = (event.attempts + 1, now + delay_s, status, error[:MAX_ERROR], now, event.id)
-        self._file.write(lambda connection: connection.execute(sql, values))
+        self._file.execute(sql, event.attempts + 1, now + delay_s, status, error[:MAX_ERROR], now, event.id)
 
     def record_gone(self, event: Delivery, status: int) -> None:
         """Record that the receiver wants no more events: all that wait for this address are dead."""
-        error, now = "the receiver is gone", time.time()
-
-        def operation(connection: sqlite3.Connection) -> None:
-            sql = """update event set state = 'dead', attempts = attempts + 1, status = ?, error = ?, changed = ?
-                where owner = ? and url = ? and state = 'pending'"""
-            connection.execute(sql, (status, error, now, event.owner, event.url))
-
-        self._file.write(operation)
+        sql = """update event set state = 'dead', attempts = attempts + 1, status = ?, error = ?, changed = ?
+            where owner = ? and url = ? and state = 'pending'"""
+        self._file.execute(sql, status, "the receiver is gone", time.time(), event.owner, event.url)
 
     def _end(self, event: Delivery, state: DeliveryState, status: int | None, error: str | None) -> None:
         sql = "update event set state = ?, attempts = ?, status = ?, error = ?, changed = ? where id = ?"
-        values = (state, event.attempts + 1, status, error and error[:MAX_ERROR], time.time(), event.id)
-        self._file.write(lambda connection: connection.execute(sql, values))
+        self._file.execute(sql, state, event.attempts + 1, status, error and error[:MAX_ERROR], time.time(), event.id)
 
     def retry(self, event_id: str) -> None:
         """Send an event again, as if it were new."""
         now = time.time()
         sql = "update event set state = 'pending', attempts = 0, due = ?, changed = ? where id = ?"
-        self._file.write(lambda connection: connection.execute(sql, (now, now, event_id)))
+        self._file.execute(sql, now, now, event_id)
 
     def find(self, event_id: str, owner: str | None) -> Delivery | None:
         """Return one event of `owner`, or of any owner if None."""
@@ -175,18 +163,16 @@ class Outbox:
     def pending_tests(self, owner: str) -> int:
         """Return how many test events of `owner` wait."""
         sql = "select count(*) from event where owner = ? and type = ? and state = 'pending'"
-        return int(self._file.read(lambda connection: connection.execute(sql, (owner, TEST)).fetchone()[0]))
+        return int(self._file.value(sql, owner, TEST))
 
     def counts(self) -> dict[str, int]:
         """Return how many events are in each state."""
-        sql = "select state, count(*) from event group by state"
-        rows = dict(self._file.read(lambda connection: connection.execute(sql).fetchall()))
+        rows = dict(self._file.rows("select state, count(*) from event group by state"))
         return {state: int(rows.get(state, 0)) for state in get_args(DeliveryState)}
 
     def oldest_pending(self) -> float | None:
         """Return when the event that waits longest occurred, or None."""
-        sql = "select min(occurred) from event where state = 'pending'"
-        occurred: float | None = self._file.read(lambda connection: connection.execute(sql).fetchone()[0])
+        occurred: float | None = self._file.value("select min(occurred) from event where state = 'pending'")
         return occurred
 
     def prune(self, before: float) -> None:
@@ -209,10 +195,7 @@ class Outbox:
         self._file.write(operation)
 
     def _select(self, rest: str, *values: object) -> list[Delivery]:
-        sql = f"select {_COLUMNS} from event {rest}"
-        return [
-            Delivery(*row) for row in self._file.read(lambda connection: connection.execute(sql, values).fetchall())
-        ]
+        return [Delivery(*row) for row in self._file.rows(f"select {_COLUMNS} from event {rest}", *values)]
 
 
 def _host(url: str) -> str:

@@ -1,15 +1,31 @@
-"""Destination of a frame's pixels: the scaled size, the centre crop, and the position in the shared region."""
+"""Frames of videos: the readers' interface, and a frame's scaled size, centre crop and place in the shared region."""
 
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.media.handles import region, region_bytes
+from app.media.sampling import Timing
 from app.media.types import ClipRequest
 
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
 Pixels = TypeVar("Pixels")
+
+
+class Reader(Protocol):
+    """Interface of an open video; frames are numbered from 0 in display order."""
+
+    timing: Timing
+    missing: int  # frames that an MP4's index lists and the file lacks; 0 for other containers
+    cut_off: bool  # the file is truncated, and all frames of `timing` are present
+
+    def read(self, numbers: Sequence[int]) -> Iterator[Any]:
+        """Yield upright frames of the reader's size, one for each of `numbers`, which must rise.
+
+        Each is a Frame, or a tensor from DeviceReader (app/video/gpu_frames.py).
+        """
 
 
 def scaled_size(width: int, height: int, resize: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 
 from app.shm.cuda_region import DeviceRegion
-from app.shm.cuda_runtime import CudaBindings, CudaError, CudaRuntime
+from app.shm.cuda_runtime import CudaError, CudaRuntime
 from app.shm.pool import RegionError, SlotPool
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class CudaSlotPool(SlotPool):
 
 
 def open_pool(
-    transport: str, count: int, slot_bytes: int, gpu: int | None, cuda: Callable[[int], CudaRuntime] = CudaBindings
+    transport: str, count: int, slot_bytes: int, gpu: int | None, cuda: Callable[[int], CudaRuntime] = CudaRuntime
 ) -> SlotPool:
     """Return the slot pool of a worker.
 

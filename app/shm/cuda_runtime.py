@@ -7,7 +7,7 @@ CUDA does not survive a fork: the process that uses a runtime creates it.
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 HANDLE_BYTES = 64  # CUDA_IPC_HANDLE_SIZE
 
@@ -16,45 +16,11 @@ class CudaError(Exception):
     """Failed call of CUDA's runtime; the message begins with CUDA's name of the error."""
 
 
-class CudaRuntime(Protocol):
-    """One GPU in one process; every method raises CudaError, also when the GPU is lost."""
+class CudaRuntime:
+    """One GPU in one process, through cuda-python (https://nvidia.github.io/cuda-python/cuda-bindings/).
 
-    device: int  # CUDA's device number, which must denote the same GPU in Triton
-
-    def allocate(self, size: int) -> int:
-        """Allocate `size` bytes on the GPU and return the address."""
-
-    def free(self, address: int) -> None:
-        """Free an allocation; undefined while another process has it open."""
-
-    def handle(self, address: int) -> bytes:
-        """Return the HANDLE_BYTES with which another local process can open the allocation at `address`."""
-
-    def open(self, handle: bytes) -> int:
-        """Open another process's allocation and return its address here; open until this process ends."""
-
-    def pin(self, address: int, size: int) -> None:
-        """Page-lock host memory; copies from or to other memory are not asynchronous."""
-
-    def unpin(self, address: int) -> None:
-        """Unlock host memory."""
-        ...
-
-    def event(self) -> int:
-        """Return a new event, which marks the end of a copy."""
-
-    def copy(self, target: int, source: int, size: int, event: int) -> None:
-        """Start a copy between host and GPU and return at once; it uses `event` until it is over."""
-
-    def is_complete(self, event: int) -> bool:
-        """Return whether the copy of `event` is over."""
-
-    def close(self) -> None:
-        """Release the stream and the events, after the last copy."""
-
-
-class CudaBindings:
-    """Runtime of a real GPU, through cuda-python (https://nvidia.github.io/cuda-python/cuda-bindings/)."""
+    Every method raises CudaError, also when the GPU is lost. `device` is CUDA's number, the same GPU's as in Triton.
+    """
 
     def __init__(self, device: int) -> None:
         try:
@@ -90,16 +56,20 @@ class CudaBindings:
         return f"{name.decode()}: {description.decode()}"
 
     def allocate(self, size: int) -> int:
+        """Allocate `size` bytes on the GPU and return the address."""
         return int(self._on_device(self._cuda.cudaMalloc, size))
 
     def free(self, address: int) -> None:
+        """Free an allocation; undefined while another process has it open."""
         self._on_device(self._cuda.cudaFree, address)
 
     def handle(self, address: int) -> bytes:
+        """Return the HANDLE_BYTES with which another local process can open the allocation at `address`."""
         ipc_handle = self._on_device(self._cuda.cudaIpcGetMemHandle, address)
         return ctypes.string_at(ipc_handle.getPtr(), HANDLE_BYTES)
 
     def open(self, handle: bytes) -> int:
+        """Open another process's allocation and return its address here; open until this process ends."""
         ipc_handle = self._cuda.cudaIpcMemHandle_t()
         ctypes.memmove(ipc_handle.getPtr(), handle, HANDLE_BYTES)
         return int(
@@ -107,22 +77,27 @@ class CudaBindings:
         )
 
     def pin(self, address: int, size: int) -> None:
+        """Page-lock host memory; copies from or to other memory are not asynchronous."""
         self._on_device(self._cuda.cudaHostRegister, address, size, self._cuda.cudaHostRegisterDefault)
 
     def unpin(self, address: int) -> None:
+        """Unlock host memory."""
         self._on_device(self._cuda.cudaHostUnregister, address)
 
     def event(self) -> int:
+        """Return a new event, which marks the end of a copy."""
         # Events without timing are cheaper to record and to query
         self._events.append(self._on_device(self._cuda.cudaEventCreateWithFlags, self._cuda.cudaEventDisableTiming))
         return len(self._events) - 1
 
     def copy(self, target: int, source: int, size: int, event: int) -> None:
+        """Start a copy between host and GPU and return at once; it uses `event` until it is over."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDefault  # the addresses determine the direction
         self._on_device(self._cuda.cudaMemcpyAsync, target, source, size, kind, self._stream)
         self._call(self._cuda.cudaEventRecord, self._events[event], self._stream)
 
     def is_complete(self, event: int) -> bool:
+        """Return whether the copy of `event` is over."""
         (status,) = self._cuda.cudaEventQuery(self._events[event])
         if status == self._not_ready:
             return False
@@ -131,6 +106,7 @@ class CudaBindings:
         return True
 
     def close(self) -> None:
+        """Release the stream and the events, after the last copy."""
         while self._events:
             self._on_device(self._cuda.cudaEventDestroy, self._events.pop())
         self._on_device(self._cuda.cudaStreamDestroy, self._stream)
@@ -146,5 +122,5 @@ class GpuRegionHandle:
     number: int
     handle: bytes
     region_bytes: int
-    runtime: Callable[[int], CudaRuntime] = CudaBindings
+    runtime: Callable[[int], CudaRuntime] = CudaRuntime
     device: str = "cuda"

@@ -1,9 +1,8 @@
 """Plot of a timeline as SVG or PNG: a row for each label, a bar for each segment, a dashed line for each cut."""
 
 import io
-from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -18,117 +17,103 @@ STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 360
 MAX_TICKS = 10
 OTHERS = "other labels"
 
-
-@dataclass(frozen=True, slots=True)
-class _Box:
-    x: float
-    y: float
-    width: float
-    height: float
-    colour: str
-    tooltip: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    x: float
-    top: float
-    bottom: float
-    colour: str
-    dashed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    x: float
-    y: float  # vertical centre
-    text: str
-    colour: str
-    anchor: str  # start, middle, end
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    height: int
-    lines: list[_Line]
-    boxes: list[_Box]
-    texts: list[_Text]
+Canvas = TypeVar("Canvas", "_Svg", "_Png")
 
 
 def to_svg(timeline: dict[str, Any], title: str) -> str:
     """Return the plot as an SVG document."""
-    drawing = _drawing(timeline, title)
-    elements = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{drawing.height}" '
-        f'viewBox="0 0 {WIDTH} {drawing.height}" font-family="system-ui, sans-serif" font-size="12" role="img">',
-        f"<title>{escape(_printable(title))}</title>",
-        f'<rect width="100%" height="100%" fill="{BACKGROUND}"/>',
-    ]
-    for line in drawing.lines:
-        dash = ' stroke-dasharray="4 3"' if line.dashed else ""
-        elements.append(
-            f'<path d="M{line.x:.1f} {line.top:.1f}V{line.bottom:.1f}" stroke="{line.colour}" fill="none"{dash}/>'
-        )
-    elements += [
-        f'<rect x="{box.x:.2f}" y="{box.y:.1f}" width="{box.width:.2f}" height="{box.height:.1f}" rx="2" '
-        f'fill="{box.colour}"><title>{escape(_printable(box.tooltip))}</title></rect>'
-        for box in drawing.boxes
-    ]
-    elements += [
-        f'<text x="{text.x:.1f}" y="{text.y:.1f}" fill="{text.colour}" text-anchor="{text.anchor}" '
-        f'dominant-baseline="central">{escape(_printable(text.text))}</text>'
-        for text in drawing.texts
-    ]
-    return "\n".join([*elements, "</svg>\n"])
+    return _draw(_Svg, timeline, title).content()
 
 
 def to_png(timeline: dict[str, Any], title: str) -> bytes:
     """Return the plot as a PNG file."""
-    drawing = _drawing(timeline, title)
-    image = Image.new("RGB", (WIDTH * SCALE, drawing.height * SCALE), BACKGROUND)
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(12 * SCALE)
-    for line in drawing.lines:
-        for top, bottom in _dashes(line):
-            draw.line([line.x * SCALE, top * SCALE, line.x * SCALE, bottom * SCALE], line.colour, SCALE)
-    for box in drawing.boxes:
-        right, bottom = box.x + box.width, box.y + box.height
-        corners = [box.x * SCALE, box.y * SCALE, max(right * SCALE, box.x * SCALE + 1), bottom * SCALE]
-        draw.rounded_rectangle(corners, min(2 * SCALE, box.width * SCALE / 2), box.colour)
-    anchors = {"start": "lm", "middle": "mm", "end": "rm"}
-    for text in drawing.texts:
-        position = (text.x * SCALE, text.y * SCALE)
-        draw.text(position, _printable(text.text), text.colour, font, anchors[text.anchor])
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    return file.getvalue()
+    return _draw(_Png, timeline, title).content()
 
 
-def _drawing(timeline: dict[str, Any], title: str) -> _Drawing:
+class _Svg:
+    """Canvas of an SVG document; of a text, `y` is the vertical centre and `anchor` start, middle or end."""
+
+    def __init__(self, height: int, title: str) -> None:
+        self._elements = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+            f'viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="12" role="img">',
+            f"<title>{escape(_printable(title))}</title>",
+            f'<rect width="100%" height="100%" fill="{BACKGROUND}"/>',
+        ]
+
+    def line(self, x: float, top: float, bottom: float, colour: str, dashed: bool) -> None:
+        dash = ' stroke-dasharray="4 3"' if dashed else ""
+        self._elements.append(f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{colour}" fill="none"{dash}/>')
+
+    def box(self, x: float, y: float, width: float, colour: str, tooltip: str) -> None:
+        self._elements.append(
+            f'<rect x="{x:.2f}" y="{y:.1f}" width="{width:.2f}" height="{ROW_HEIGHT:.1f}" rx="2" '
+            f'fill="{colour}"><title>{escape(_printable(tooltip))}</title></rect>'
+        )
+
+    def text(self, x: float, y: float, text: str, colour: str, anchor: str) -> None:
+        self._elements.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}" '
+            f'dominant-baseline="central">{escape(_printable(text))}</text>'
+        )
+
+    def content(self) -> str:
+        return "\n".join([*self._elements, "</svg>\n"])
+
+
+class _Png:
+    """Canvas of a PNG file, with the methods of _Svg."""
+
+    def __init__(self, height: int, title: str) -> None:
+        self._image = Image.new("RGB", (WIDTH * SCALE, height * SCALE), BACKGROUND)
+        self._draw, self._font = ImageDraw.Draw(self._image), ImageFont.load_default(12 * SCALE)
+
+    def line(self, x: float, top: float, bottom: float, colour: str, dashed: bool) -> None:
+        starts = range(int(top), int(bottom), 7) if dashed else (top,)
+        for start in starts:
+            end = min(start + 4, bottom) if dashed else bottom
+            self._draw.line([x * SCALE, start * SCALE, x * SCALE, end * SCALE], colour, SCALE)
+
+    def box(self, x: float, y: float, width: float, colour: str, tooltip: str) -> None:
+        corners = [x * SCALE, y * SCALE, max((x + width) * SCALE, x * SCALE + 1), (y + ROW_HEIGHT) * SCALE]
+        self._draw.rounded_rectangle(corners, min(2 * SCALE, width * SCALE / 2), colour)
+
+    def text(self, x: float, y: float, text: str, colour: str, anchor: str) -> None:
+        anchors = {"start": "lm", "middle": "mm", "end": "rm"}
+        self._draw.text((x * SCALE, y * SCALE), _printable(text), colour, self._font, anchors[anchor])
+
+    def content(self) -> bytes:
+        file = io.BytesIO()
+        self._image.save(file, "PNG", optimize=True)
+        return file.getvalue()
+
+
+def _draw(kind: type[Canvas], timeline: dict[str, Any], title: str) -> Canvas:
     rows = _rows(timeline)
     bottom = TOP + len(rows) * (ROW_HEIGHT + GAP)
     left, plot_width = LABEL_WIDTH, WIDTH - LABEL_WIDTH - RIGHT
     duration_s = max(timeline["duration_s"], 1e-9)
+    canvas, ticks = kind(bottom + BOTTOM, title), _ticks(duration_s)
 
     def x(time_s: float) -> float:
         return float(left + plot_width * min(time_s / duration_s, 1.0))
 
-    texts = [_Text(left, 20, _shorten(title, plot_width), FOREGROUND, "start")]
-    lines, boxes = [], []
-    for tick in _ticks(duration_s):
-        lines.append(_Line(x(tick), TOP - 4, bottom, GRID, dashed=False))
-        texts.append(_Text(x(tick), bottom + 14, _clock(tick, duration_s), MUTED, "middle"))
-    lines += [_Line(x(cut), TOP - 4, bottom, MUTED, dashed=True) for cut in timeline["cuts_s"]]
-    for row, label in enumerate(rows):
-        y = TOP + row * (ROW_HEIGHT + GAP) + ROW_HEIGHT / 2
-        texts.append(_Text(left - 10, y, _shorten(label, left - 20), FOREGROUND, "end"))
+    for tick in ticks:
+        canvas.line(x(tick), TOP - 4, bottom, GRID, dashed=False)
+    for cut in timeline["cuts_s"]:
+        canvas.line(x(cut), TOP - 4, bottom, MUTED, dashed=True)
     for segment in timeline["segments"]:
         row = rows.get(segment["label"], len(rows) - 1)
         tooltip = f"{segment['label']} {segment['score']:.0%}, {segment['start_s']:.2f} to {segment['end_s']:.2f} s"
         width = max(x(segment["end_s"]) - x(segment["start_s"]), 0.75)
-        y = TOP + row * (ROW_HEIGHT + GAP)
-        boxes.append(_Box(x(segment["start_s"]), y, width, ROW_HEIGHT, COLOURS[row % len(COLOURS)], tooltip))
-    return _Drawing(bottom + BOTTOM, lines, boxes, texts)
+        canvas.box(x(segment["start_s"]), TOP + row * (ROW_HEIGHT + GAP), width, COLOURS[row % len(COLOURS)], tooltip)
+    canvas.text(left, 20, _shorten(title, plot_width), FOREGROUND, "start")
+    for tick in ticks:
+        canvas.text(x(tick), bottom + 14, _clock(tick, duration_s), MUTED, "middle")
+    for label, row in rows.items():
+        y = TOP + row * (ROW_HEIGHT + GAP) + ROW_HEIGHT / 2
+        canvas.text(left - 10, y, _shorten(label, left - 20), FOREGROUND, "end")
+    return canvas
 
 
 def _rows(timeline: dict[str, Any]) -> dict[str, int]:
@@ -157,13 +142,6 @@ def _clock(time_s: float, duration_s: float) -> str:
 def _shorten(text: str, width: float) -> str:
     max_characters = int(width / CHARACTER_WIDTH)
     return text if len(text) <= max_characters else text[: max_characters - 1] + "…"
-
-
-def _dashes(line: _Line) -> list[tuple[float, float]]:
-    if not line.dashed:
-        return [(line.top, line.bottom)]
-    starts = range(int(line.top), int(line.bottom), 7)
-    return [(start, min(start + 4, line.bottom)) for start in starts]
 
 
 def _printable(text: str) -> str:

@@ -15,9 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from pickle import PicklingError
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +24,7 @@ from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
 from app.media.handles import reachable, region, region_bytes
 from app.sandbox import SandboxConfig, confine, forkserver, require_layers
 from app.sandbox.exits import Exit, classify
+from app.shm.pool import SlotPool
 from app.timeline.scan import (
     COMPARE_INTERVAL_S,
     Cut,
@@ -43,20 +42,6 @@ AHEAD = 2  # free slots that the decoder process holds in advance
 DEATH_S = 5.0
 NICE = 5  # decoders of uploads have priority
 CRASHED = "the file is damaged so badly that it broke its decoder"
-
-
-class Slots(Protocol):
-    """Interface of the slot pool that a scan needs."""
-
-    path: Path
-
-    async def acquire(self, count: int) -> list[int]:
-        """Wait for `count` free slots and return their offsets in bytes."""
-        ...
-
-    def release(self, offset: int) -> None:
-        """Return a slot to the pool."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +71,7 @@ class _EventChecker:
                 self._windows = event.windows
                 is_first = windows is None and event.windows.grid == spec.grid
                 return (
-                    is_first
-                    and 0 < event.windows.count <= spec.max_windows
-                    and event.duration_s >= 0
-                    and event.total >= 0
+                    is_first and 0 < event.windows.count <= spec.max_windows and min(event.duration_s, event.total) >= 0
                 )
             case Window():
                 self._next_index += 1
@@ -110,7 +92,7 @@ class Stream:
     """Events of one scan; the receiver of a Window releases its slot."""
 
     def __init__(
-        self, connection: Connection, process: BaseProcess, spec: ScanSpec, slots: Slots, patience_s: float
+        self, connection: Connection, process: BaseProcess, spec: ScanSpec, slots: SlotPool, patience_s: float
     ) -> None:
         self._connection, self._process, self._slots, self._patience_s = connection, process, slots, patience_s
         self._checker = _EventChecker(spec)
@@ -178,7 +160,7 @@ class Stream:
 
 @asynccontextmanager
 async def open_stream(
-    task: ScanTask, slots: Slots, patience_s: float, confinement: SandboxConfig
+    task: ScanTask, slots: SlotPool, patience_s: float, confinement: SandboxConfig
 ) -> AsyncIterator[Stream]:
     """Run a scan in a new process for the duration of the block.
 

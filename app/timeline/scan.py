@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from app.errors import LimitExceeded, Undecodable
 from app.media.formats import HEAD_BYTES, recognise
-from app.media.frames import centre_crop, scaled_size
-from app.media.reader import Reader
+from app.media.frames import Reader, centre_crop, scaled_size
 from app.media.sampling import Timing, frames_at
 from app.media.types import Limits, Media, Source
 from app.timeline.cuts import CutFinder

@@ -61,19 +61,9 @@ def merge_windows(
     if not len(scores):
         return merged
     change, reach = hysteresis(windows, margin)
-    for begin_s, stop_s, inside in shots(windows, len(scores), end_s, cuts_s):
-        labels = steady(scores[inside.start : inside.stop], change, reach)
-        first = 0
-        start_s = begin_s
-        for index in range(1, len(inside) + 1):
-            if index == len(inside) or labels[index] != labels[first]:
-                last = index == len(inside)
-                until_s = (
-                    stop_s if last else (windows.middle_s(inside[index - 1]) + windows.middle_s(inside[index])) / 2
-                )
-                mean = float(scores[inside[first] : inside[index - 1] + 1, labels[first]].mean())
-                merged.append(Segment(start_s, until_s, labels[first], mean))
-                first, start_s = index, until_s
+    for rows, edges_s in shots(windows, scores, end_s, cuts_s):
+        for first, end, label in runs(steady(rows, change, reach)):
+            merged.append(Segment(edges_s[first], edges_s[end], label, float(rows[first:end, label].mean())))
     return merged
 
 
@@ -103,11 +93,15 @@ def limit_segments(maximum: int, merge: Callable[[float], list[Segment]], margin
     return merged
 
 
-def shots(windows: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -> Iterator[tuple[float, float, range]]:
-    """Yield start, end and windows of each shot between two cuts.
+def shots(
+    windows: Windows, scores: NDArray[np.float32], end_s: float, cuts_s: Sequence[float]
+) -> Iterator[tuple[NDArray[np.float32], list[float]]]:
+    """Yield for each shot between two cuts its windows' scores and edges.
 
-    The windows are those inside the shot, or else the nearest one.
+    The windows are those inside the shot, or else the nearest one. Their edges are the shot's start, the times halfway
+    between the middles of two windows, and the shot's end.
     """
+    count = len(scores)
     starts = [windows.start_s(index) for index in range(count)]
     span_s = windows.grid.span_s
     edges = [0.0, *(cut for cut in cuts_s if 0 < cut < end_s), end_s]
@@ -122,10 +116,18 @@ def shots(windows: Windows, count: int, end_s: float, cuts_s: Sequence[float]) -
             after = min(bisect_left(starts, ideal_start_s), count - 1)
             nearest = min((after, max(0, after - 1)), key=lambda index: abs(starts[index] - ideal_start_s))
             inside = range(nearest, nearest + 1)
-        yield begin_s, stop_s, inside
+        between = [(windows.middle_s(index - 1) + windows.middle_s(index)) / 2 for index in inside[1:]]
+        yield scores[inside.start : inside.stop], [begin_s, *between, stop_s]
 
 
-def steady(scores: NDArray[np.float32], change: float, reach: int) -> list[int]:
+def runs(values: NDArray[np.intp] | NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
+    """Yield start, end and value of each run of equal values."""
+    edges = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
+    for first, end in zip(edges, edges[1:], strict=False):
+        yield first, end, int(values[first])
+
+
+def steady(scores: NDArray[np.float32], change: float, reach: int) -> NDArray[np.intp]:
     """Return the label of each window that maximises the sum of scores minus `change` for each change of label.
 
     `scores` is (windows, classes); each row counts as the mean of the rows up to `reach` away. Dynamic programming from
@@ -141,7 +143,7 @@ def steady(scores: NDArray[np.float32], change: float, reach: int) -> list[int]:
     labels = [int(best.argmax())]
     for keeps, other in reversed(steps):
         labels.append(labels[-1] if keeps[labels[-1]] else other)
-    return labels[::-1]
+    return np.array(labels[::-1], np.intp)
 
 
 def _mean(scores: NDArray[np.float32], index: int, reach: int) -> NDArray[np.float32]:

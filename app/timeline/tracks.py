@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference.decision import DecisionRule
-from app.timeline.segments import Segment, change_cost, hysteresis, merge_windows, shots, steady
+from app.timeline.segments import Segment, change_cost, hysteresis, merge_windows, runs, shots, steady
 from app.timeline.windows import Windows
 
 LEAST_SCALE = 0.02  # of a lead over thresholds near 0 or 1
@@ -59,10 +59,8 @@ def merge_passing(scores: NDArray[np.float32], extent: Extent, rule: DecisionRul
         return [replace(segment, label=int(rule.indices[segment.label])) for segment in merged]
     costs = _Costs(change_cost(extent.windows, margin), *hysteresis(extent.windows, margin))
     merged = []
-    for begin_s, stop_s, inside in shots(extent.windows, len(scores), extent.end_s, extent.cuts_s):
-        rows = scores[inside.start : inside.stop]
-        edges_s = _edges_s(extent.windows, inside, begin_s, stop_s)
-        tracks = _tracks if rule.is_independent else _single_track
+    tracks = _tracks if rule.is_independent else _single_track
+    for rows, edges_s in shots(extent.windows, scores, extent.end_s, extent.cuts_s):
         for label, first, end in tracks(rows, rule, rule.thresholds, costs):
             mean = float(rows[first:end, label].mean())
             merged.append(Segment(edges_s[first], edges_s[end], label, mean))
@@ -76,7 +74,7 @@ def _tracks(
     candidates = rule.indices[(rows >= thresholds)[:, rule.indices].any(axis=0)]
     states = _steady_states(_leads(rows[:, candidates], thresholds[candidates]), costs.state)
     for label, column in zip(candidates.tolist(), states.T, strict=True):
-        yield from ((label, first, end) for first, end, is_on in _runs(column) if is_on)
+        yield from ((label, first, end) for first, end, is_on in runs(column) if is_on)
 
 
 def _single_track(
@@ -84,9 +82,9 @@ def _single_track(
 ) -> Iterator[tuple[int, int, int]]:
     """Yield label, first window and end of each stretch in which the label of a softmax passes."""
     labels = rule.indices[steady(rows[:, rule.indices], costs.label, costs.reach)]
-    for first, end, label in _runs(labels):
+    for first, end, label in runs(labels):
         leads = _leads(rows[first:end, label, None], thresholds[[label]])
-        for begin, stop, is_on in _runs(_steady_states(leads, costs.state)[:, 0]):
+        for begin, stop, is_on in runs(_steady_states(leads, costs.state)[:, 0]):
             if is_on:
                 yield label, first + begin, first + stop
 
@@ -113,16 +111,3 @@ def _steady_states(leads: Leads, change: float) -> NDArray[np.bool_]:
     for index in range(len(leads) - 1, 0, -1):
         states[index - 1] = states[index] ^ np.where(states[index], switch_on[index], switch_off[index])
     return states
-
-
-def _runs(values: NDArray[np.intp] | NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
-    """Yield start, end and value of each run of equal values."""
-    edges = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
-    for first, end in zip(edges, edges[1:], strict=False):
-        yield first, end, int(values[first])
-
-
-def _edges_s(windows: Windows, inside: range, begin_s: float, stop_s: float) -> list[float]:
-    """Return the times between the windows of one shot: its begin, halfway between middles, its end."""
-    between = [(windows.middle_s(index - 1) + windows.middle_s(index)) / 2 for index in inside[1:]]
-    return [begin_s, *between, stop_s]

@@ -9,8 +9,7 @@ from av.error import FFmpegError
 
 from app.errors import ClipstackError, Undecodable
 from app.media.formats import HEAD_BYTES, recognise
-from app.media.frames import centre_crop, open_clips, scaled_size
-from app.media.reader import Reader
+from app.media.frames import Reader, centre_crop, open_clips, scaled_size
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.video.container import convert_errors

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 from app.shm.cuda_runtime import GpuRegionHandle
 
 if TYPE_CHECKING:
-    from av.codec.hwaccel import HWAccel
-
-    from app.media.reader import GpuDecoder
+    from app.video.gpu_frames import DeviceDecoder
 
 
 class GpuUnavailable(RuntimeError):
     """Error for a process that cannot decode on a GPU; the message gives the reason."""
 
 
-_context: HWAccel | None = None
-_decoder: GpuDecoder | None = None
+_decoder: DeviceDecoder | None = None
 _unavailable_reason = "not requested"
 
 
@@ -25,26 +22,11 @@ def prepare(slots: GpuRegionHandle) -> None:
     """Open everything on the GPU that decoding needs; `unavailable_reason` and `decoder` report failures."""
     global _decoder, _unavailable_reason
     try:
-        _decoder = _open(slots)
-        _unavailable_reason = ""
+        from app.video.gpu_frames import DeviceDecoder  # imports torch: 2 s, so only in processes that use it
+
+        _decoder, _unavailable_reason = DeviceDecoder(slots), ""
     except Exception as error:  # from three libraries and a driver: files must still be decoded on the CPU
         _unavailable_reason = f"{type(error).__name__}: {error}"
-
-
-def _open(slots: GpuRegionHandle) -> GpuDecoder:
-    global _context
-    import torch  # 2 s, so only in processes that use it
-
-    from app.video.gpu_frames import DeviceDecoder, create_context
-
-    device = torch.device(slots.device if slots.device == "cpu" else f"{slots.device}:{slots.number}")
-    if device.type == "cuda":
-        if torch.version.cuda is None:
-            raise GpuUnavailable(f"torch {torch.__version__} knows no CUDA")
-        _context = create_context(slots.number)
-    decoder = DeviceDecoder(slots.runtime(slots.number), slots.handle, slots.region_bytes, device)
-    decoder.warm_up()
-    return decoder
 
 
 def unavailable_reason() -> str:
@@ -52,7 +34,7 @@ def unavailable_reason() -> str:
     return _unavailable_reason
 
 
-def decoder() -> GpuDecoder:
+def decoder() -> DeviceDecoder:
     """Return the decoder on the GPU; raise GpuUnavailable if there is none."""
     if _decoder is None:
         raise GpuUnavailable(_unavailable_reason)

@@ -23,11 +23,11 @@ from torch.nn.functional import interpolate
 from torch.utils.dlpack import from_dlpack
 
 from app.media.colour import conversion, matrix, yuv_matrix
-from app.media.frames import clip_shape
-from app.media.reader import Reader
+from app.media.frames import Reader, clip_shape
 from app.media.types import ClipRequest, Media, Source
-from app.shm.cuda_runtime import CudaRuntime
+from app.shm.cuda_runtime import GpuRegionHandle
 from app.video.container import open_container
+from app.video.gpu_decoding import GpuUnavailable
 from app.video.packet_reader import PacketReader
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
@@ -115,15 +115,21 @@ def _conversion(space: int, full_range: bool, scale: int, device: torch.device) 
 
 
 class DeviceDecoder:
-    """GpuDecoder on `size` bytes of device memory that another process has allocated."""
+    """Decoder whose frames stay on a GPU: it writes to the device memory that another process describes as `slots`."""
 
-    def __init__(self, runtime: CudaRuntime, handle: bytes, size: int, device: torch.device) -> None:
-        self._device, self._runtime = device, runtime  # the mapping lives as long as the runtime
-        address = runtime.open(handle)
-        if device.type == "cuda":
-            self._bytes = torch.as_tensor(_CudaArray(address, size), device=device)
+    def __init__(self, slots: GpuRegionHandle) -> None:
+        self._device = torch.device(slots.device if slots.device == "cpu" else f"{slots.device}:{slots.number}")
+        if self._device.type == "cuda":
+            if torch.version.cuda is None:
+                raise GpuUnavailable(f"torch {torch.__version__} knows no CUDA")
+            self._context = create_context(slots.number)
+        self._runtime = slots.runtime(slots.number)  # the mapping lives as long as the runtime
+        address, size = self._runtime.open(slots.handle), slots.region_bytes
+        if self._device.type == "cuda":
+            self._bytes = torch.as_tensor(_CudaArray(address, size), device=self._device)
         else:
             self._bytes = torch.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype=torch.uint8)
+        self._warm_up()
 
     def open_clips(self, request: ClipRequest) -> list[Tensor]:
         """Return views of the clips in the region; raises as `clip_shape`."""
@@ -140,7 +146,7 @@ class DeviceDecoder:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    def warm_up(self) -> None:
+    def _warm_up(self) -> None:
         """Load the CUDA kernels, so that the first file does not wait for them."""
         grey = torch.full((64, 64), 128, dtype=torch.uint8, device=self._device)
         to_rgb(grey, torch.stack([grey[:32, :32]] * 2, dim=-1), (32, 32), 1, full_range=False)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from av.container import InputContainer
 from av.error import InvalidDataError
@@ -15,13 +16,15 @@ from app.images.source import ReadPicture
 from app.media.colour import conversion
 from app.media.formats import HEAD_BYTES, recognise
 from app.media.geometry import display_size, orientation
-from app.media.reader import GpuDecoder
 from app.media.transparency import has_second_picture
 from app.media.types import Limits, Media, Source
 from app.video.container import convert_errors, open_container
 from app.video.container_crop import container_crop
 from app.video.packets import VideoPacket, demux
 from app.video.truncation import Ending, find_ending
+
+if TYPE_CHECKING:
+    from app.video.gpu_frames import DeviceDecoder
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames, so the last frame requires decoding all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start inside a group of pictures, which lasts at most 10 s
@@ -64,7 +67,7 @@ class Resources:
     """
 
     threads: int = 1
-    gpu: GpuDecoder | None = None
+    gpu: "DeviceDecoder | None" = None
     video: OpenVideo | None = None
     animation: ReadPicture | None = None
 

@@ -9,7 +9,7 @@ PyAV reads those too.
 """
 
 from app.images.animations import ANIMATED, AnimationReader
-from app.media.reader import Reader
+from app.media.frames import Reader
 from app.media.types import Media, Source
 from app.video.decord_reader import open_decord_reader
 from app.video.packet_reader import PacketReader

@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 if TYPE_CHECKING:
-    from app.media.reader import Reader
+    from app.media.frames import Reader
 
 FRAMES, SPAN_S, RESIZE, CROP = 16, 2.5, 256, 224  # of an X3D-M clip
 

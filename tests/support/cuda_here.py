@@ -6,14 +6,14 @@ import ctypes
 
 import pytest
 
-from app.shm.cuda_runtime import CudaBindings, CudaError, CudaRuntime
+from app.shm.cuda_runtime import CudaError, CudaRuntime
 from tests.support.cuda_fake import FakeCuda
 
 
-def real_cuda() -> CudaBindings:
+def real_cuda() -> CudaRuntime:
     """Return CUDA's runtime on the first GPU; skip the test if there is none."""
     try:
-        return CudaBindings(0)
+        return CudaRuntime(0)
     except CudaError as error:
         pytest.skip(f"no GPU here: {error}")
 

@@ -113,10 +113,10 @@ def _outlived() -> dict[str, Any]:
 
 
 def _export() -> dict[str, Any]:
-    module, _, name = os.environ.get("IPC_PROBE_RUNTIME", "app.shm.cuda_runtime:CudaBindings").partition(":")
+    module, _, name = os.environ.get("IPC_PROBE_RUNTIME", "app.shm.cuda_runtime:CudaRuntime").partition(":")
     runtime = getattr(importlib.import_module(module), name)(0)
     address = runtime.allocate(SIZE)
-    if name == "CudaBindings":
+    if name == "CudaRuntime":
         from cuda.bindings import runtime as cuda
 
         (status,) = cuda.cudaMemset(address, VALUE, SIZE)

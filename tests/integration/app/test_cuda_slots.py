@@ -231,9 +231,9 @@ def test_required_cuda_works_or_prevents_start(gpu: int | None) -> None:
 
 
 def test_real_runtime_says_why_it_is_missing() -> None:
-    from app.shm.cuda_runtime import CudaBindings
+    from app.shm.cuda_runtime import CudaRuntime
 
     with pytest.raises(CudaError, match=r"^(cudaError\w+: |there is no GPU 4096 here)"):
-        CudaBindings(4096)
+        CudaRuntime(4096)
     with suppress(CudaError):
-        CudaBindings(0).close()
+        CudaRuntime(0).close()

@@ -18,9 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from app.media.formats import HEAD_BYTES, recognise
-from app.media.frames import centre_crop, scaled_size
+from app.media.frames import Reader, centre_crop, scaled_size
 from app.media.geometry import Crop
-from app.media.reader import Reader
 from app.media.types import Limits
 from app.video.gpu_frames import DeviceReader, NotOnDevice, to_rgb
 from app.video.probe import probe

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.media.formats import HEAD_BYTES, recognise
-from app.media.frames import centre_crop, scaled_size
-from app.media.reader import Reader
+from app.media.frames import Reader, centre_crop, scaled_size
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import Limits
 from app.settings import CHECKOUT

@@ -1,5 +1,7 @@
 """Job service of the web workers: accepts, lists, reads, cancels and removes jobs."""
 
+from __future__ import annotations
+
 import logging
 import time
 from contextlib import suppress

@@ -76,12 +76,7 @@ def create_app(settings: Settings) -> Flask:
 
 
 def start(app: Flask, gpu: int | None = None) -> None:
-    """Start what does not survive a fork: the event loop, decoder processes and connections.
-
-    Args:
-        app: An app that `create_app` returned.
-        gpu: As for `Pipeline.start`.
-    """
+    """Start what does not survive a fork: event loop, decoder processes, connections; `gpu` as for `Pipeline.start`."""
     from app import tracing  # Triton's container does not have this module
 
     tracing.start(app.extensions["Settings"].otel_endpoint, "web")

@@ -26,16 +26,9 @@ def folder(data_dir: Path) -> Path:
 
 
 def set_aside(path: Path, data_dir: Path, kind: str, reason: object) -> bool:
-    """Move a damaged file or folder to the quarantine folder and log it.
+    """Move a damaged file or folder to the quarantine folder of `data_dir`, log it, and return whether it is gone.
 
-    Args:
-        path: The damaged file or folder.
-        data_dir: The data folder.
-        kind: One of KINDS.
-        reason: The reason, for the log.
-
-    Returns:
-        Whether `path` no longer exists.
+    `kind` is one of KINDS.
     """
     target = folder(data_dir) / f"{kind}-{path.name}-{secrets.token_hex(4)}"
     try:

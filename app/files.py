@@ -1,7 +1,4 @@
-"""File helpers for folders that several processes share: safe reads, atomic writes and lock files.
-
-A crash may leave the files of these folders in any state.
-"""
+"""Files in folders that several processes share, and that a crash may leave in any state: reads, writes and locks."""
 
 from __future__ import annotations
 
@@ -42,9 +39,7 @@ class DamagedFile(Exception):
 
 
 def open_file(path: Path, *, follow_links: bool = False) -> BinaryIO:
-    """Open a regular file for reading.
-
-    Never blocks: FIFOs, devices and folders are rejected.
+    """Open a regular file for reading; reject FIFOs, devices and folders without blocking.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -88,14 +83,8 @@ def write_file(
     """Replace a file atomically: readers see either the old content or the new.
 
     With `durable` the new content is on disk when this returns. Without it a power loss may restore the old content
-    or, on some file systems, leave an empty file. A killed process never leaves a partial file.
-
-    Args:
-        path: The file.
-        content: Its new content.
-        durable: Whether to flush the file and its folder to the disk.
-        mode: Permissions; by default those of the process's umask.
-        group: Id of the group that owns the file; by default the process's.
+    or, on some file systems, leave an empty file. A killed process never leaves a partial file. The file gets the
+    permissions `mode`, else those of the umask, and the group with the id `group`, else the process's.
     """
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:

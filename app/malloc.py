@@ -18,10 +18,7 @@ _malloc_trim = _load_malloc_trim()
 
 
 def trim() -> None:
-    """Return freed heap memory to the OS.
-
-    Takes about 0.5 ms. The next allocations are slower, because they come from the OS again.
-    """
+    """Return freed heap memory to the OS: takes 0.5 ms, and the next allocations come from the OS again."""
     if _malloc_trim is not None:
         _malloc_trim(0)
 
@@ -29,8 +26,7 @@ def trim() -> None:
 def collect_and_trim() -> None:
     """Return freed heap memory and Python's free lists to the OS.
 
-    A full collection empties the free lists, which hold up to 2,000 tuples of each length. It takes about 10 ms, in
-    which no other thread of the process runs.
+    A full collection empties these. It takes about 10 ms, in which no other thread of the process runs.
     """
     gc.collect()
     trim()

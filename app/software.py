@@ -15,8 +15,7 @@ _LIBRARIES = ("av", "decord2", "numpy", "pi-heif", "pillow")
 def software_digest() -> str:
     """Return the SHA-256, in hex, of all modules of the app and of the versions of the decoding libraries.
 
-    All modules count, so that no relevant one can be forgotten. Computing some results again costs less than a stale
-    one.
+    All modules, so that none can be forgotten: computing some results again costs less than a stale one.
     """
     return digest_of(Path(__file__).parent)
 

@@ -36,12 +36,9 @@ class TracingUnavailable(Exception):
 
 
 def start(endpoint: str, program: str) -> None:
-    """Send the spans of this process, a `program` of the service, to the OTLP collector at `endpoint`.
+    """Send the spans of this process, a `program` of the service, to the OTLP collector at `endpoint`, if there is one.
 
-    Does nothing when `endpoint` is empty. Call it after fork, because it starts a thread.
-
-    Raises:
-        TracingUnavailable: The packages are missing.
+    Call it after fork, because it starts a thread. Raises TracingUnavailable if the packages are missing.
     """
     if not endpoint:
         return
@@ -82,14 +79,10 @@ def is_on() -> bool:
 def span(
     name: str, *, parent: str = "", is_server: bool = False, attributes: dict[str, Attribute] | None = None
 ) -> AbstractContextManager[Any]:
-    """Return a context manager that records its block as a span.
+    """Return a context manager that records its block as a span; `is_server` if the span answers a request.
 
-    Args:
-        name: Name of the span.
-        parent: A `traceparent` header; empty for the current span, or a new trace if there is none. A malformed one is
-            ignored.
-        is_server: Whether the span answers a request.
-        attributes: Attributes of the span.
+    `parent` is a `traceparent` header, ignored if it is malformed; empty for the current span, or a new trace if there
+    is none.
     """
     if _tracer is None:
         return _OFF

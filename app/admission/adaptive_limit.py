@@ -61,11 +61,8 @@ class AdaptiveLimit:
     def record(self, kind: Hashable, seconds: float, running: int, now_s: float) -> None:
         """Record the duration of a finished request and adjust the limit.
 
-        Args:
-            kind: Key of requests with comparable durations.
-            seconds: Duration of the request.
-            running: Requests that were running when it ended, itself included.
-            now_s: Time of `time.monotonic`, which is the same for all workers, so that their periods coincide.
+        Requests of one `kind` have comparable durations; `running` ran when it ended, itself included. `now_s` is
+        `time.monotonic()`, the same for all workers, so that their periods coincide.
         """
         if (period := int(now_s // PERIOD_S)) != self._period:
             self._start_period(period, now_s)

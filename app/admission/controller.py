@@ -39,14 +39,9 @@ class Flags(NamedTuple):
 
 
 class Admission:
-    """Admission of requests to one worker.
+    """Admission of requests to one worker, which runs at most `max_running` and holds `max_queue` besides.
 
-    Args:
-        max_running: Upper bound of running requests.
-        max_queue: Requests that the worker may hold besides.
-        timeout_s: Longest wait for a permit, seconds.
-        flags: Flags for nginx and for jobs.
-        bounds: Upper bounds of running requests of some kinds.
+    A request waits at most `timeout_s` seconds for a permit.
     """
 
     def __init__(

@@ -56,12 +56,9 @@ class Deadline:
 
 
 def deadline_from_headers(headers: Headers, default_s: float) -> Deadline:
-    """Return the deadline of a request, counted from when nginx handed it over.
+    """Return the deadline of a request, counted from when nginx handed it over; raises InvalidParameter.
 
     The time of sending the file does not count. The time of waiting for a worker does.
-
-    Raises:
-        InvalidParameter: The header is not a whole number of milliseconds in range.
     """
     text = headers.get(HEADER, "")
     if not text:

@@ -87,8 +87,7 @@ class BacklogFlag:
 class UploadWaitingFlag:
     """Flag shared by all web workers through `path`; None for no flag. Use from one event loop.
 
-    Jobs check the file's age, so a crash leaves nothing to clean up. Its time is on the monotonic clock, which cannot
-    be set.
+    Jobs check its age, on the monotonic clock, which cannot be set: a crash leaves nothing to clean up.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -56,25 +56,14 @@ def is_long(media: Media, clips: int) -> bool:
 
 
 class Bounds(NamedTuple):
-    """Upper bounds of permits, besides those that follow from the current number of permits.
-
-    Attributes:
-        long: Permits for long videos.
-        of_key: Permits of one owner while another is active.
-    """
+    """Upper bounds of permits for long videos, and of those of one owner while another is active."""
 
     long: int = sys.maxsize
     of_key: int = sys.maxsize
 
 
 class LaneScheduler:
-    """Scheduler of permits over lanes and owners. Use from one event loop.
-
-    Args:
-        limit: Returns the current number of permits.
-        bounds: Upper bounds for long videos and for one owner.
-        clock: Returns seconds.
-    """
+    """Scheduler of permits, whose current number `limit` returns, over lanes and owners. Use from one event loop."""
 
     def __init__(
         self, limit: Callable[[], int], bounds: Bounds | None = None, clock: Callable[[], float] = time.monotonic
@@ -104,10 +93,7 @@ class LaneScheduler:
         return sum(map(len, list(queues.values())))  # a copy: other threads call this too
 
     def ahead(self, lane: Lane, owner: str) -> int:
-        """Return the requests of `lane` that would run before one more of `owner`.
-
-        Round robin lets each other owner run at most one more than `owner` has waiting.
-        """
+        """Return the requests of `lane` before one more of `owner`: others run at most one more than it has waiting."""
         own = self.queue(lane, owner)
         return own + sum(min(len(queue), own + 1) for other, queue in self._queues[lane].items() if other != owner)
 

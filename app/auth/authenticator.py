@@ -47,9 +47,7 @@ class Authenticator:
     def authenticate(self, request: Request) -> tuple[Key, Session | None]:
         """Return the key of a request, and its session if it came with one.
 
-        Raises:
-            Unauthorized: The request has no key or an unknown one.
-            KeyStoreUnavailable: The keys cannot be read.
+        Raises Unauthorized without a known key, and KeyStoreUnavailable if the keys cannot be read.
         """
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -75,11 +73,7 @@ class Authenticator:
         return key.concurrent or self._default_concurrent
 
     def acquire(self, key: Key, quota: ExitStack) -> RateState | None:
-        """Count one file of this key until `quota` is closed; raises TooManyRequests.
-
-        Returns:
-            What its rate still allows; None without a rate limit.
-        """
+        """Count one file of this key until `quota` is closed; return as `count`, and raise TooManyRequests."""
         quota.callback(
             self._reject_flags.clear_flag, key.id, lambda: self._has_room(key)
         )  # runs after the slot is released
@@ -100,11 +94,7 @@ class Authenticator:
     def count(self, key: Key) -> RateState | None:
         """Count one file against the key's rate: over all nodes, or at this one while the shared state is away.
 
-        Returns:
-            What the rate still allows; None without a rate limit.
-
-        Raises:
-            RateLimited: The key is too fast.
+        Returns what the rate still allows, None without a rate limit. Raises RateLimited if the key is too fast.
         """
         if key.rate is None:
             return None

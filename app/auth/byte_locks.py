@@ -13,17 +13,9 @@ _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux
 
 
 def lock(descriptor: int, kind: int, start: int, length: int, *, wait: bool = False) -> bool:
-    """Lock (F_WRLCK) or unlock (F_UNLCK) a range of bytes.
+    """Lock (F_WRLCK) or unlock (F_UNLCK) `length` bytes from `start` on; with `wait`, block until they are free.
 
-    Args:
-        descriptor: The lock file.
-        kind: F_WRLCK or F_UNLCK.
-        start: First byte.
-        length: Number of bytes.
-        wait: Whether to block until the range is free.
-
-    Returns:
-        Whether it succeeded; False when another description holds a lock in the range.
+    Returns False when another description holds a lock in the range.
     """
     flock = struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
     try:

@@ -87,11 +87,7 @@ def hold_upload() -> AbstractContextManager[None]:
 
 
 def check_upload_csrf(fields: Mapping[str, str]) -> None:
-    """Check the CSRF token of an upload form, whose fields cannot be read before the upload is parsed.
-
-    Raises:
-        CsrfFailed: The token is missing or wrong.
-    """
+    """Check the CSRF token of an upload form, whose fields cannot be read before it is parsed; raises CsrfFailed."""
     if g.pop("csrf_due", False):
         _check_csrf(fields.get(CSRF_FIELD, ""))
 
@@ -143,10 +139,7 @@ def _release_quota(error: BaseException | None) -> None:
 
 
 def hold_quota_until_sent(stream: Iterator[str]) -> Iterator[str]:
-    """Return `stream`, which keeps the request counted in its key's quota until it ends or is closed.
-
-    Without this the quota would be released before the response is sent.
-    """
+    """Return `stream`, which keeps the request counted in its key's quota until it ends or is closed."""
     quota: ExitStack = g.pop("quota", None) or ExitStack()
 
     def stream_and_release() -> Iterator[str]:

@@ -34,9 +34,8 @@ log = logging.getLogger(__name__)
 def check_key(authenticator: Authenticator, request: Request) -> tuple[int, Mapping[str, str]]:
     """Decide whether nginx may receive the body of `request`; count nothing.
 
-    Returns:
-        The status and headers of the response: 204 to continue, 401 without a valid key, 403 when the key is over its
-        limits (`auth_request` passes on no other refusal), 503 when the key cannot be checked.
+    Returns the status and headers of the response: 204 to continue, 401 without a valid key, 403 when the key is over
+    its limits (`auth_request` passes on no other refusal), 503 when the key cannot be checked.
     """
     if not authenticator.required:
         return 204, PASSED_HEADERS

@@ -87,13 +87,10 @@ class KeyFile:
         self._damaged: tuple[str, ...] = ()
 
     def all(self) -> Mapping[str, Key]:
-        """Return every key by its id, as the file has them now.
+        """Return every key by its id, as the file has them now; a key with a damaged row is left out.
 
         Costs one `stat` (2 µs) while nothing changes. The file is only ever replaced as a whole, so a new one has
-        another inode. A key with a damaged row is left out; the other keys still work.
-
-        Raises:
-            KeyStoreUnavailable: The file cannot be read, or is damaged as a whole.
+        another inode. Raises KeyStoreUnavailable if the file cannot be read, or is damaged as a whole.
         """
         try:
             status = self.path.stat()
@@ -126,11 +123,7 @@ class KeyFile:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the file's content with its list `keys`, empty for a missing file.
-
-    Raises:
-        KeyStoreUnavailable: The file cannot be read, or is no key file.
-    """
+    """Return the file's content with its list `keys`, empty for a missing file; raises KeyStoreUnavailable."""
     try:
         document = json.loads(read_file(path, MAX_FILE_BYTES, follow_links=True))  # Kubernetes mounts secrets as links
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
@@ -145,10 +138,7 @@ def read_document(path: Path) -> dict[str, Any]:
 def parse_keys(document: Mapping[str, Any]) -> tuple[dict[str, Key], tuple[str, ...]]:
     """Return the keys of a document by their ids, and the reason for each damaged row.
 
-    Unknown fields, from a newer version, are ignored.
-
-    Raises:
-        KeyStoreUnavailable: There are rows, and none is valid.
+    Unknown fields, from a newer version, are ignored. Raises KeyStoreUnavailable if there are rows and none is valid.
     """
     keys, damaged = dict[str, Key](), []
     for number, row in enumerate(document["keys"], 1):

@@ -32,11 +32,7 @@ _SLACK_S = 1e-6  # tolerance for rounding
 class RateState:
     """The state of a key's rate limit.
 
-    Attributes:
-        rate: Files per second.
-        burst: Files that may arrive at once.
-        remaining: Files that may arrive now.
-        full_after_s: Seconds until `burst` files may arrive again.
+    `rate` is in files per second. `burst` files may arrive at once, `remaining` now, and all after `full_after_s`.
     """
 
     rate: float

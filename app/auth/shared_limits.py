@@ -52,8 +52,7 @@ class SharedLimits:
     def slot(self, key: str, maximum: int, retry_after_s: int) -> Iterator[None]:
         """Hold one of the `maximum` slots of `key` in the block, or none while the shared state is away.
 
-        Raises:
-            TooManyRequests: All slots are taken.
+        Raises TooManyRequests if all slots are taken.
         """
         name = secrets.token_hex(8)
         with suppress(SharedStateAway):

@@ -25,11 +25,7 @@ class NoSuchKey(Exception):
 
 
 def create(path: Path, key: Key) -> tuple[Key, str]:
-    """Add a key with the name and limits of `key`; return it and its text, which is stored nowhere.
-
-    Raises:
-        NameTaken: A key of that name exists already.
-    """
+    """Add a key with the name and limits of `key`; return it and its text, which is kept nowhere. Raises NameTaken."""
     with _edit_rows(path) as rows:
         if any(_has_name(row, key.name) for row in rows):
             raise NameTaken(key.name)
@@ -42,12 +38,9 @@ def create(path: Path, key: Key) -> tuple[Key, str]:
 
 
 def rotate(path: Path, name: str) -> tuple[Key, str]:
-    """Replace a key's secret and return the key and its new text.
+    """Replace a key's secret, which stops working at once; return the key and its new text. Its id and jobs stay.
 
-    The old secret stops working at once. The key's id, limits and jobs stay.
-
-    Raises:
-        NoSuchKey: No key has that name or id, or its row is damaged.
+    Raises NoSuchKey if no key has that name or id, or its row is damaged.
     """
     with _edit_rows(path) as rows:
         keys, _ = parse_keys({"keys": rows})

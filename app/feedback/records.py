@@ -117,11 +117,7 @@ def short_digest(*parts: object) -> str:
 
 
 def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the right labels of an answer, in Unicode's composed form.
-
-    Raises:
-        InvalidParameter: There is none, there are too many, or one is not a label.
-    """
+    """Return the right labels of an answer, in Unicode's composed form; raises InvalidParameter."""
     composed = [unicodedata.normalize("NFC", label).strip() for label in labels]
     for label in composed:
         if not label or not label.isprintable() or len(label) > MAX_LABEL:

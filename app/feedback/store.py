@@ -139,8 +139,7 @@ class FeedbackStore:
     def _make_room(self, size: int, usage: Usage, kept: Sequence[Entry]) -> bool:
         """Return whether `size` bytes are free; for a correction, remove the oldest unsure answers until they are.
 
-        Raises:
-            StorageFull: There is no room for a correction.
+        Raises StorageFull if there is no room for a correction.
         """
         if usage.bytes + size <= self._limits.bytes:
             return True
@@ -161,11 +160,7 @@ class FeedbackStore:
         return f"all kept files together may have {size}: remove corrections, or set CLIPSTACK_FEEDBACK_GB higher"
 
     def remove(self, entry_id: str, owner: str | None) -> None:
-        """Remove an entry, and its file with the last entry about it; `owner` None removes anybody's.
-
-        Raises:
-            FeedbackNotFound: There is no entry of this id, or it belongs to another owner.
-        """
+        """Remove an entry, and its file with the last entry; `owner` None removes anybody's. Raises as `find`."""
         self.find(entry_id, owner)
         with self._locked():
             if (row := self._index.find(entry_id)) is not None:

@@ -104,10 +104,7 @@ def _png_durations(data: bytes) -> list[float]:
 
 
 def _avif_durations(data: bytes) -> list[float]:
-    """Return the frame durations, in milliseconds, of the track with the most frames.
-
-    The other tracks are the still picture and the alpha channel.
-    """
+    """Return the frame durations, ms, of the track with the most frames: not of the still picture or the alpha."""
     try:
         with av.open(io.BytesIO(data), "r", format="mov", options={"protocol_whitelist": ""}) as container:
             if not container.streams.video:

@@ -93,12 +93,7 @@ def read(source: Source, limits: Limits) -> ReadPicture:
 def decode(source: Source, media: Media, request: ClipRequest, picture_read: ReadPicture | None = None) -> DecodeResult:
     """Write a picture as every clip of the region; each clip must have one frame.
 
-    `picture_read` is the source if it was read already.
-
-    Raises:
-        UnsupportedMedia: The format or codec is not supported.
-        LimitExceeded: The picture is too large.
-        Undecodable: The file is damaged or truncated.
+    `picture_read` is the source if it was read already. Raises as `read`, and Undecodable for a truncated file.
     """
     clips = open_clips(request)
     if request.shape[1] != 1:

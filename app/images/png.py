@@ -36,9 +36,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def split_png(data: bytes) -> PictureFile:
     """Return the parts of a PNG file; an animation keeps its complete frames.
 
-    Raises:
-        UnsupportedMedia: It is an iOS variant that decoders do not read.
-        LimitExceeded: It has too many chunks.
+    Raises UnsupportedMedia for the iOS variant, which decoders do not read, and LimitExceeded for too many chunks.
     """
     file, chunks = PictureFile(b""), [PNG_HEAD]
     animated, is_complete = is_animated_png(data), True

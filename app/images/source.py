@@ -23,9 +23,7 @@ class ReadPicture:
 def split_source(source: Source) -> tuple[str, PictureFile]:
     """Return the format that a file's first bytes claim, and the file's parts.
 
-    Raises:
-        UnsupportedMedia: The format, or its variant, is not supported.
-        LimitExceeded: The file is too large.
+    Raises UnsupportedMedia if the format, or its variant, is not supported, and LimitExceeded if it is too large.
     """
     if source.length > MAX_BYTES:
         raise LimitExceeded(f"the picture is larger than the {MAX_BYTES >> 20} MiB allowed")

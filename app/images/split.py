@@ -16,9 +16,7 @@ from app.media.refused_formats import CAMERA_RAW
 def split_picture(name: str, data: bytes) -> PictureFile:
     """Return the parts of a picture file; `name` is Pillow's name of its format.
 
-    Raises:
-        UnsupportedMedia: The variant of the format is not supported.
-        LimitExceeded: The file has too many chunks.
+    Raises UnsupportedMedia for a variant that is not supported, and LimitExceeded for too many chunks.
     """
     match name:
         case "JPEG":

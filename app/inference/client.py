@@ -45,14 +45,9 @@ class Scores(NamedTuple):
 
 
 class ClipInput(NamedTuple):
-    """One clip in a slot, and the model that infers it.
+    """One clip, uint8 of `shape` (T, H, W, 3), at `offset` bytes in the region, and the model that infers it.
 
-    Attributes:
-        model: Name of the model.
-        version: Version of the model.
-        offset: Position of the slot in the region, bytes.
-        shape: Shape of the clip, uint8 (T, H, W, 3).
-        features: Number of features to return besides the scores; 0 for none.
+    `features` is the number of features to return besides the scores; 0 for none.
     """
 
     model: str
@@ -72,11 +67,8 @@ class ProbeResult(NamedTuple):
 class Fingerprint(NamedTuple):
     """Identity of a loaded model, as its backend reports it. A model of another backend has the defaults.
 
-    Attributes:
-        digest: Digest, in hex, of everything that determines the model's output.
-        precision: Precision that it calculates in.
-        features: Number of features of a clip.
-        weights: Digest, in hex, of the weights alone.
+    `digest`, in hex, is of everything that determines the model's output, `weights` of the weights alone. `precision`
+    is the one that it calculates in, `features` the number of features of a clip.
     """
 
     digest: str = ""
@@ -86,14 +78,10 @@ class Fingerprint(NamedTuple):
 
 
 class Triton:
-    """One worker's connection to Triton. Create and use inside one event loop.
+    """One worker's connection to Triton at `address`, `unix:/path` or `host:port`. Create and use in one event loop.
 
-    Args:
-        address: gRPC target, `unix:/path` or `host:port`.
-        region: This worker's shared memory.
-        transport: `cuda`, `shm` or `inline`, or `auto` for the best one that Triton accepts.
-        key: Sent with every call; empty for a Triton that needs none.
-        tls: Files for a connection by TLS; None for plain text.
+    `transport` is `cuda`, `shm` or `inline`, or `auto` for the best one that Triton accepts. `key` is empty for a
+    Triton that needs none, and `tls` None for plain text.
     """
 
     def __init__(
@@ -198,17 +186,10 @@ class Triton:
     async def canary(
         self, model: str, version: str, shape: tuple[int, ...], classes: int, patience_s: float
     ) -> ProbeResult:
-        """Run a health check: one inference on a black clip of `shape` (T, H, W, 3). Raises like `infer`.
+        """Return all labels and scores for a black clip of `shape` (T, H, W, 3): a health check. Raises like `infer`.
 
-        Triton's classification extension returns "score:index:label", so the labels are stored only in the model's
-        folder.
-
-        Args:
-            model: Name of the model.
-            version: Version of the model.
-            shape: Shape of the clip.
-            classes: Number of scores that the model returns.
-            patience_s: Timeout of the call, seconds.
+        Triton's classification extension returns "score:index:label", so only the model's folder needs the labels. The
+        model returns `classes` scores; the call takes at most `patience_s` seconds.
         """
         clip = InferInput(INPUT, [1, *shape], "UINT8")
         clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))

@@ -26,12 +26,9 @@ SUGGESTIONS = 3  # similar labels in the error for an unknown one
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A request's threshold for all labels, and the labels that it asks about.
+    """A request's threshold for all labels, 0 to 1, and the labels that it asks about.
 
-    Attributes:
-        min_score: Threshold, 0 to 1; None for the model's own.
-        labels: Only these labels; empty for all.
-        exclude: But not these.
+    `min_score` None stands for the model's own thresholds, empty `labels` for all but those in `exclude`.
     """
 
     min_score: float | None = None
@@ -41,8 +38,7 @@ class Selection:
     def indices(self, labels: Sequence[str]) -> NDArray[np.intp]:
         """Return the indices of the selected ones of a model's `labels`, ascending.
 
-        Raises:
-            InvalidParameter: The model has no such label, or no label is left.
+        Raises InvalidParameter if the model has no such label, or no label is left.
         """
         for parameter, names in (("labels", self.labels), ("exclude", self.exclude)):
             for name in names:
@@ -56,13 +52,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """Rule that decides which labels of one model pass for one request.
+    """Rule that decides which of a model's `labels` pass for one request.
 
-    Attributes:
-        labels: All labels of the model.
-        indices: Indices of the labels that the request asks about.
-        thresholds: float64 (classes,), the threshold of each label; None if the best label passes.
-        is_independent: Whether several labels may be true at a time (sigmoid).
+    `indices` are those of the labels that the request asks about. `thresholds`, float64 (classes,), are None if the
+    best label passes. With `is_independent` several labels may be true at a time (sigmoid).
     """
 
     labels: Sequence[str]
@@ -106,16 +99,10 @@ class DecisionRule:
 def decision_rule(
     labels: Sequence[str], kind: str, thresholds: Sequence[float] | None, selection: Selection
 ) -> DecisionRule:
-    """Return the rule of a request to a model.
+    """Return the rule of a request to a model with these labels.
 
-    Args:
-        labels: All labels of the model.
-        kind: Whether the scores are those of a softmax or of sigmoids.
-        thresholds: The model version's threshold of each label; None or empty for none.
-        selection: The request's selection.
-
-    Raises:
-        InvalidParameter: The selection names an unknown label, or leaves none.
+    `kind` says whether the scores are those of a softmax or of sigmoids; `thresholds` are the model version's, one for
+    each label, or none. Raises InvalidParameter as `Selection.indices`.
     """
     values: NDArray[np.float64] | None = None
     if selection.min_score is not None:

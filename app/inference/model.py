@@ -87,9 +87,7 @@ class Model:
 def parse_config(config: dict[str, Any]) -> Model:
     """Return the model of one of Triton's configurations, without labels.
 
-    Raises:
-        KeyError: A parameter is missing.
-        ValueError: A parameter is invalid.
+    Raises KeyError for a missing parameter and ValueError for an invalid one.
     """
     params = {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
     if params["kind"] not in ("video", "image"):

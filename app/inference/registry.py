@@ -194,12 +194,9 @@ class ModelRegistry:
 
 
 class Health(NamedTuple):
-    """Health of all models.
+    """Health of all models: the newest answering version of each by name, and why others do not answer.
 
-    Attributes:
-        models: Newest answering version of every model, sorted by name.
-        failing: Reasons by `name@version` of models that may recover.
-        unusable: Reasons by `name@version` of models with an invalid configuration.
+    `failing` ones may recover; `unusable` ones have an invalid configuration. Both map `name@version` to the reason.
     """
 
     models: list[Model]

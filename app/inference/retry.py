@@ -22,13 +22,7 @@ T = TypeVar("T")
 async def retry_until_ready(
     call: Callable[[], Awaitable[T]], should_stop: Callable[[NotReady], bool], delay_s: float
 ) -> T:
-    """Call `call` until it stops raising NotReady, and return its result.
-
-    Args:
-        call: The call.
-        should_stop: Returns whether to give up on an error, which is then raised.
-        delay_s: Delay between two attempts, seconds.
-    """
+    """Return the result of `call`, repeated every `delay_s` seconds after a NotReady, unless `should_stop(error)`."""
     while True:
         try:
             return await call()
@@ -56,12 +50,9 @@ class TritonOutage:
         self._since = None
 
     async def retry_while_unavailable(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call `call` until it stops raising TritonUnavailable, and return its result.
+        """Call `call` until it stops raising TritonUnavailable, or an outage exceeds `patience_s`; return its result.
 
         The end of the outage is for the caller to record: what `call` returns may come from a cache.
-
-        Raises:
-            TritonUnavailable: The outage lasts longer than `patience_s`.
         """
         deadline = time.monotonic() + MIN_RETRY_S
 

@@ -24,13 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Transports:
-    """Transports of one worker. Use from one event loop.
-
-    Attributes:
-        clips: Number of clips sent, by transport.
-        refusals: Number of refusals, by transport.
-        registrations: Number of registrations of a region, by transport.
-    """
+    """Transports of one worker, and the numbers of clips, refusals and registrations by each. Use in one event loop."""
 
     def __init__(self, chain: tuple[Transport, ...], clock: Callable[[], float] = time.monotonic) -> None:
         self._chain, self._clock = chain, clock
@@ -41,10 +35,7 @@ class Transports:
         self.registrations: Counter[Transport] = Counter()
 
     def usable(self, on_gpu: bool) -> Iterator[Transport]:
-        """Yield the transports to try, in order.
-
-        CUDA shared memory is only for models on a GPU. A single transport is always tried.
-        """
+        """Yield the transports to try, in order: CUDA shared memory for models on a GPU; a single transport always."""
         for transport in self._chain:
             if len(self._chain) > 1 and transport == CUDA and not on_gpu:
                 continue

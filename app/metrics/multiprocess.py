@@ -76,10 +76,7 @@ def remove_dead_gauges(folder: Path) -> None:
 
 
 def clear(folder: Path, program: str) -> None:
-    """Remove all files that earlier processes of `program` left.
-
-    A process that still lives continues in its deleted files.
-    """
+    """Remove all files that earlier processes of `program` left; one that still lives goes on in its deleted files."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for path in (*folder.glob(f"*_{program}-*.db"), *folder.glob(f"{program}-*.lock")):
         path.unlink(missing_ok=True)

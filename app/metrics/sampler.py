@@ -24,13 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Sampler:
-    """The sampler of one process.
-
-    Args:
-        meter: The recorder to write to.
-        facts: Returns the state of the components (Pipeline.facts).
-        also: Called after each sample.
-    """
+    """The sampler of one process: writes the state that `facts` returns (Pipeline.facts) to `recorder`."""
 
     def __init__(
         self, recorder: MetricsRecorder, facts: Callable[[], Facts], after_sample: Callable[[], object] = lambda: None

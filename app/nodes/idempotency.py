@@ -16,14 +16,7 @@ _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del
 
 
 class IdempotencyKeys:
-    """Claims of the node `own`.
-
-    Args:
-        own: Name of this node.
-        others: Names of the other nodes.
-        state: The shared state; None where there is none.
-        days: Days for which a finished job is kept. A claim is kept a day longer.
-    """
+    """Claims of the node `own`, kept a day longer than the `days` of finished jobs; `state` None shares nothing."""
 
     def __init__(self, own: str, others: Container[str], state: SharedState | None, days: int) -> None:
         self._own, self._others, self._state, self._life_s = own, others, state, (days + 1) * DAY_S
@@ -32,10 +25,7 @@ class IdempotencyKeys:
     def claimed(self, owner: str, key: str | None, *, is_relayed: bool) -> Iterator[None]:
         """Let the key belong to this node in the block, and afterwards unless the block raises an exception.
 
-        Without the shared state, and while it is away, each node has the keys that it knows.
-
-        Raises:
-            OnOtherNode: The key belongs to another node.
+        Without the shared state, and while it is away, each node has the keys that it knows. Raises OnOtherNode.
         """
         name = _name(owner, key) if key and self._state else ""
         is_new = bool(name) and self._claim(name, is_relayed)

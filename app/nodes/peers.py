@@ -52,12 +52,9 @@ class Peers:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def ask(self, path: str, headers: Headers, items: Callable[[dict[str, Any]], list[Item]]) -> Answers:
-        """Return what the other nodes answer to `GET path`.
+        """Return what the other nodes answer to `GET path`, a list; `items` returns those of an answer.
 
-        Args:
-            path: Path and query of a list.
-            headers: Headers of the client's request, of which those with its key are passed on.
-            items: Returns the items of an answer.
+        Those of the client's `headers` that have its key are passed on.
         """
         passed = {name: headers[name] for name in PASSED_HEADERS if name in headers} | {RELAYED_HEADER: self._own}
         now = time.monotonic()

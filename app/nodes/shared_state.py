@@ -21,12 +21,7 @@ class SharedStateAway(Exception):
 
 
 class SharedState:
-    """Connections to Redis, safe for several threads.
-
-    Args:
-        url: Address, CLIPSTACK_REDIS_URL.
-        on_failure: Called for each operation that failed.
-    """
+    """Connections to Redis at `url`, safe for several threads; `on_failure` is called for each failed operation."""
 
     def __init__(self, url: str, on_failure: Callable[[], None] = lambda: None) -> None:
         # Imported here: redis takes 0.1 s, which a service without it should not pay at each start
@@ -45,11 +40,7 @@ class SharedState:
         self._is_away = False
 
     def call(self, operation: Callable[[Any], T]) -> T:
-        """Return `operation(redis)`.
-
-        Raises:
-            SharedStateAway: It failed, or Redis failed less than PAUSE_S ago.
-        """
+        """Return `operation(redis)`; raises SharedStateAway if it fails, or Redis failed less than PAUSE_S ago."""
         if time.monotonic() < self._paused_until:
             self._on_failure()
             raise SharedStateAway

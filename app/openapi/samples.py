@@ -61,12 +61,9 @@ _FILES = {"classify": "clip.mp4", "submit_job": "film.mp4", "search": "clip.mp4"
 
 
 def code_samples(route: Route, url: str, key: bool) -> list[dict[str, str]]:
-    """Return the samples of an operation, in the form of the extension `x-codeSamples`.
+    """Return the samples of an operation at `url`, in the form of the extension `x-codeSamples`.
 
-    Args:
-        route: The operation.
-        url: Address of the service, without a slash at the end.
-        key: Whether requests need a key; the samples take it from CLIPSTACK_KEY.
+    If requests need a `key`, the samples take it from CLIPSTACK_KEY.
     """
     key = key and not route.public
     places = {"place": 0} | {item.name: item.example for item in route.parameters if item.example and item.is_in_path}

@@ -28,13 +28,9 @@ class Batch:
         self._failure: BaseException | None = None
 
     def run(self, help_out: Callable[[Callable[[], None]], None]) -> list[dict[str, Any]]:
-        """Classify all pictures and return their results.
+        """Classify all pictures and return their results; raises a mistake of the service.
 
-        Args:
-            help_out: Runs in each helper: calls its argument while it holds a place in admission, or does nothing.
-
-        Raises:
-            Exception: A mistake of the service.
+        `help_out` runs in each helper: it calls its argument while it holds a place in admission, or does nothing.
         """
         count = min(MAX_HELPERS, len(self._uploads) - 1)
         # Flask's request is in context variables, which a thread does not inherit

@@ -14,13 +14,9 @@ from app.pipeline.timings import StageTimings
 class RequestContext:
     """The owner, rights, deadline and timings of one request.
 
-    Attributes:
-        deadline: The work is cancelled then.
-        timings: Durations of the stages.
-        owner: Id of the API key; empty without keys.
-        allowed_lanes: Lanes that the API key may use; None for all.
-        connection: Connection of the client, whose end cancels the work; None not to watch it.
-        budget: Time that the file may spend in decoder processes, over all tries; None for the default.
+    `owner` is the id of its API key, empty without keys; `allowed_lanes` are those of the key, None for all. The work
+    is cancelled at the deadline and when the client ends its `connection`, if there is one. `budget` is the time that
+    the file may spend in decoder processes, over all tries; None for the default.
     """
 
     deadline: Deadline

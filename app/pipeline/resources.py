@@ -23,8 +23,7 @@ def permit_bounds(settings: Settings) -> Bounds:
 def new_decoder(settings: Settings, slots: SlotPool) -> Decoder:
     """Return a decoder whose processes read uploads and jobs and write only into this worker's region.
 
-    Raises:
-        GpuUnavailable: Decoding on a GPU is configured, and the slots are not on one.
+    Raises GpuUnavailable if decoding on a GPU is configured, and the slots are not on one.
     """
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
     folders = (settings.run_dir / "uploads", settings.resumable_dir, settings.data_dir / "jobs")

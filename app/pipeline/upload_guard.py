@@ -27,14 +27,9 @@ log = logging.getLogger(__name__)
 
 
 class UploadGuard:
-    """Guard of the upload and data folders.
+    """Guard of the folders `uploads` and `data` (of jobs): by `reject_flags`, nginx rejects uploads.
 
-    Args:
-        reject_flags: Flags by which nginx rejects uploads.
-        uploads: Folder of uploads.
-        data: Folder of jobs.
-        min_free_bytes: Minimum free space.
-        longest_answer_s: Longest time from a complete upload to its response, seconds.
+    `longest_answer_s` is the longest time from a complete upload to its response, seconds.
     """
 
     part_of_disk = PART_OF_DISK  # upper bound of the minimum free space, as a fraction of the disk

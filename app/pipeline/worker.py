@@ -46,12 +46,7 @@ T = TypeVar("T")
 
 
 class Pipeline:
-    """Resources of one worker. Call `start` after fork and `stop` at the end.
-
-    Args:
-        settings: The settings of the stack.
-        registry: Registry to which a web worker publishes its status; None for the job worker.
-    """
+    """Resources of one worker; only a web worker has a `registry`. Call `start` after fork and `stop` at the end."""
 
     def __init__(self, settings: Settings, registry: WorkerRegistry | None = None) -> None:
         self._settings, self._worker_registry = settings, registry
@@ -68,10 +63,7 @@ class Pipeline:
         self._probing = asyncio.Semaphore(1)
 
     def start(self, gpu: int | None = None) -> None:
-        """Start the event loop and the resources on it.
-
-        Args:
-            gpu: CUDA index of the GPU that mirrors this worker's slots; None for no GPU.
+        """Start the event loop and its resources; `gpu` is the CUDA index of the GPU that mirrors this worker's slots.
 
         Raises:
             RegionError: /dev/shm is too small.
@@ -148,10 +140,9 @@ class Pipeline:
         return self._admission.may_admit(owner)
 
     def classify(self, request: ClassifyRequest, context: RequestContext) -> ClassifyResult:
-        """Classify one upload. Callable from any thread.
+        """Classify one upload until its deadline, or until the client closes its connection. Callable from any thread.
 
-        Work stops at the deadline, or when the client closes its connection. Raises the errors that `app/errors.py`
-        lists for the pipeline.
+        Raises the errors that `app/errors.py` lists for the pipeline.
         """
         try:
             return self._loop.run(self._classifier.classify(request, context))

@@ -63,11 +63,8 @@ class InvalidSetting(Exception):
 class TritonTls(NamedTuple):
     """Files (PEM) for TLS between Triton and its clients, on either side; an empty text stands for none.
 
-    Attributes:
-        ca: CA of the other side's certificate.
-        cert: Own certificate.
-        key: Private key of `cert`.
-        name: Name that Triton's certificate must have, if it is not the host of its address.
+    `ca` is that of the other side's certificate, `cert` the own one with its private `key`, and `name` the one that
+    Triton's certificate must have, if it is not the host of its address.
     """
 
     ca: str
@@ -84,8 +81,7 @@ class Settings(SettingsTable):
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Return the settings of `environment`.
 
-        Raises:
-            InvalidSetting: A value is invalid or contradicts another; the message names the variable.
+        Raises InvalidSetting if a value is invalid or contradicts another; the message names the variable.
         """
         values = {}
         for setting in SETTINGS:

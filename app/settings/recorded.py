@@ -51,8 +51,7 @@ def running_stack(run_dir: Path) -> Settings | None:
 def current(environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the running stack's settings, or those of `environment` if none runs or `environment` names other folders.
 
-    Raises:
-        InvalidSetting: A variable of `environment` has a value that its setting does not take.
+    Raises InvalidSetting for a variable of `environment` that its setting does not take.
     """
     settings = Settings.from_environment(environment)
     stack = running_stack(settings.run_dir)

@@ -56,14 +56,10 @@ def request_context() -> RequestContext:
 
 
 def classify_request(check: Callable[[Mapping[str, str]], None] | None = None, max_files: int = 1) -> dict[str, Any]:
-    """Classify the current request's upload and return the JSON body of the response.
+    """Classify the current request's upload and return the JSON body of the response; raises ClipstackError.
 
-    Args:
-        check: Called with the form's fields before classification; it may raise to refuse the request.
-        max_files: Number of files that a form may have; with more than one in it they must be pictures.
-
-    Raises:
-        ClipstackError: The request was refused or failed.
+    `check` is called with the form's fields first, and may raise to refuse them. A form may have `max_files` files;
+    with more than one in it they must be pictures.
     """
     limits, context = part(Settings), request_context()
     g.stages = context.timings  # app/metrics/middleware.py records the stage timings
@@ -136,10 +132,7 @@ def _options(fields: Mapping[str, str], limits: Settings) -> dict[str, Any]:
 
 
 def _answer(upload: Upload, classification: ClassifyRequest, context: RequestContext) -> dict[str, Any]:
-    """Return the response body from the result cache, or else from a new classification.
-
-    The field `cache` says which: hit, miss or off.
-    """
+    """Return the response body, from the result cache or a new classification: `cache` is hit, miss or off."""
     results = part(ResultCache)
     own = {"request_id": g.request_id}
     if not results.on or upload.source.length > MAX_HASHED_BYTES or request.cache_control.no_cache:
@@ -228,10 +221,7 @@ def alive() -> Response:
 @blueprint.get("/readyz")
 @guard.public
 def ready() -> Response:
-    """Return 200 when every servable model, the default included, answers a probe and all workers are warm.
-
-    Else return 503 with what is missing.
-    """
+    """Return 200 when every servable model answers a probe and all workers are warm, else 503 with what is missing."""
     health = part(Pipeline).health()
     names = [model.name for model in health.models]
     silent, default = sorted(health.failing), part(Settings).model

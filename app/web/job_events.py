@@ -26,21 +26,14 @@ RETRY_MS = 500
 
 
 class EventStreamLimiter:
-    """A limit on concurrent event streams, each of which occupies a thread.
-
-    At most `maximum` streams run at a time in this worker; one key may have at most half of them, rounded up.
-    """
+    """A limit on concurrent event streams, each of which occupies a thread; one key may have half, rounded up."""
 
     def __init__(self, maximum: int) -> None:
         self._max_streams, self._lock = maximum, threading.Lock()
         self._streams: Counter[str] = Counter()
 
     def hold(self, stream: Iterator[str], owner: str = "") -> Iterator[str]:
-        """Return `stream`, counted until it ends or is closed.
-
-        Raises:
-            Overloaded: The worker or the owner has too many streams.
-        """
+        """Return `stream`, counted until it ends or is closed; raises Overloaded if worker or owner has too many."""
         with self._lock:
             is_owner_full = owner and self._streams[owner] >= -(-self._max_streams // 2)
             if self._streams.total() >= self._max_streams or is_owner_full:
@@ -63,8 +56,7 @@ class EventStreamLimiter:
 def events(service: JobService, job: Job) -> Iterator[str]:
     """Yield a `progress` event on every change and every EVENT_INTERVAL_S of a running job, then one `end` event.
 
-    The data is the job's record, without the timeline's windows. The stream ends after MAX_STREAM_S at the latest, and
-    the client reconnects.
+    The data is the job's record, without the timeline's windows. After MAX_STREAM_S the client must reconnect.
     """
     yield f"retry: {RETRY_MS}\n\n"
     started = sent = time.monotonic()

@@ -47,8 +47,7 @@ blueprint = Blueprint("jobs", __name__)
 def find_job(identity: str) -> Job:
     """Return a job that this request may see: only its owner's where keys are required, else any.
 
-    Raises:
-        JobNotFound: There is no job of this id, or it belongs to another key, which must not learn that it exists.
+    Raises JobNotFound also for a job of another key, which must not learn that it exists.
     """
     nodes.require_here(identity)
     job = part(JobService).find(identity)
@@ -244,10 +243,7 @@ def thumbnail(identity: str, place: str) -> Response:
 
 @blueprint.get("/v1/jobs/<identity>/source")
 def source(identity: str) -> Response:
-    """Have nginx send the job's source file.
-
-    nginx handles range requests and occupies no thread of this process.
-    """
+    """Have nginx send the job's source file: it handles range requests and occupies no thread of this process."""
     job = find_job(identity)
     try:
         with open_file(job.source) as file:

@@ -29,11 +29,7 @@ def check_names(names: Iterable[str], accepted: Collection[str]) -> None:
 
 
 def upload_params(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters of an upload: the fields of its form or JSON, replaced by those in the query.
-
-    Raises:
-        InvalidParameter: A field is unknown.
-    """
+    """Return an upload's parameters: its form's or JSON's fields, replaced by the query; raises InvalidParameter."""
     _check(fields)
     return merged(fields, request.args)
 

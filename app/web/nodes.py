@@ -39,9 +39,7 @@ def claimed(owner: str, key: str | None) -> AbstractContextManager[None]:
 def with_other_nodes(own: Page, key: Callable[[dict[str, Any]], tuple[Any, str]]) -> dict[str, Any]:
     """Return the JSON of a page of all nodes' items, and the names of the nodes that did not answer.
 
-    Args:
-        own: This node's page.
-        key: Returns time and id of an item, by which lists are sorted, the largest first. They are its cursor, too.
+    `key` returns time and id of an item, by which lists are sorted, the largest first. They are its cursor, too.
     """
     peers, items, cursor, missing = part(Peers), own.items, own.next_cursor, list[str]()
     if peers.addresses and not _is_relayed():

@@ -80,12 +80,9 @@ def unknown_page(error: HTTPException) -> ResponseReturnValue:
 
 
 def stages(timing_ms: dict[str, float]) -> list[dict[str, Any]]:
-    """Return the segments of a stacked bar of the measured stages.
+    """Return the segments of a stacked bar of the measured stages, and of the time in between as `other`.
 
-    Time that no stage accounts for becomes the stage `other`, so the bar shows the whole total.
-
-    Returns:
-        One row a stage: `name`, `words`, `ms`, and `x` and `width` in percent of the sum.
+    Each has `name`, `words`, `ms`, and `x` and `width` in percent of the sum.
     """
     measured = [(name, max(0.0, timing_ms[name])) for name in STAGES if name in timing_ms]
     rest = timing_ms.get("total", 0.0) - sum(ms for _, ms in measured)
@@ -144,13 +141,9 @@ def _problem_page(error: ClipstackError) -> ResponseReturnValue:
 
 
 def _form_values(model: str = "", clips: str = "") -> dict[str, Any]:
-    """Return the template values that every page's form needs.
+    """Return the template values of every page's form; without models the list is empty and the page still renders.
 
-    Without models the list is empty and the page still renders.
-
-    Args:
-        model: The model to preselect, unless it is the default for some files; default: the one in the query.
-        clips: The number of clips to preselect; default: the one in the query.
+    Preselected are `model`, unless it is the default for some files, and the number of `clips`, or those in the query.
     """
     try:
         models = classify.models_list()

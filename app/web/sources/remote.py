@@ -38,9 +38,7 @@ class RemoteFiles:
     def check(self, url: str) -> str:
         """Check an address as far as that is possible without DNS, and return the name of its file.
 
-        Raises:
-            FetchDisabled: Nothing may be downloaded.
-            ClipstackError: As `app.fetch.policy.check`.
+        Raises FetchDisabled if nothing may be downloaded, else as `app.fetch.policy.check`.
         """
         if not self._settings.fetch:
             raise FetchDisabled("this service downloads no files (CLIPSTACK_FETCH is not set): send the file itself")
@@ -58,12 +56,7 @@ class RemoteFiles:
 
     @contextmanager
     def place(self, owner: str) -> Iterator[None]:
-        """Hold the place of one download.
-
-        Raises:
-            FetcherUnavailable: All places are taken.
-            TooManyRequests: This key has half of them.
-        """
+        """Hold the place of one download; raises FetcherUnavailable, or TooManyRequests if this key has half of all."""
         with self._lock:
             if self._running.total() >= self._most:
                 raise FetcherUnavailable(f"{self._most} downloads run here, the most allowed; please try again later")

@@ -27,7 +27,8 @@ class Family(NamedTuple):
     source: Source = "process"
 
 
-_TABLE: tuple[tuple[str, Kind, str, str], ...] = (
+_TABLES: dict[Source, tuple[tuple[str, Kind, str, str], ...]] = {
+  "process": (
     ("requests_total", "counter", "method route status code",
      "Requests answered by web, by route pattern and error code; `ok` without an error."),
     ("request_seconds", "histogram", "route outcome",
@@ -62,9 +63,8 @@ _TABLE: tuple[tuple[str, Kind, str, str], ...] = (
      "Operations on `CLIPSTACK_REDIS_URL` that failed; keys' limits and idempotency keys then hold per node."),
     ("videos_not_on_gpu_total", "counter", "program",
      "Videos that should have been decoded on the GPU, and were decoded on the CPU."),
-)  # fmt: skip
-
-_SCRAPED: tuple[tuple[str, Kind, str, str], ...] = (
+  ),
+  "scrape": (
     ("info", "gauge", "version model", "Always 1: the version of Clipstack and the default model."),
     ("triton_answers", "gauge", "", "1 if Triton answered the worker that serves this scrape."),
     ("model_ready", "gauge", "model version", "1 if requests to this version of a model are answered."),
@@ -82,26 +82,21 @@ _SCRAPED: tuple[tuple[str, Kind, str, str], ...] = (
     ("disk_free_bytes", "gauge", "folder", "Free space on the disks of data, uploads and shared memory."),
     ("disk_bytes", "gauge", "folder", "Size of those disks."),
     ("watchdog_age_seconds", "gauge", "", "Time since the watchdog last wrote its metrics; it does so every 2 s."),
-)  # fmt: skip
-
-_WATCHDOG: tuple[tuple[str, Kind, str, str], ...] = (
+  ),
+  "watchdog": (
     ("canaries_total", "counter", "model outcome", "Canaries by model and outcome."),
     ("model_restarts_total", "counter", "cause", "Restarts of Triton, by cause: dead, hung, away."),
     ("program_starts_total", "counter", "program", "Starts of programs that Supervisor had stopped restarting."),
     ("model_loads_total", "counter", "model", "Attempts to load a model that Triton could not load."),
     ("program_restarts", "gauge", "program", "Restarts of a program within 5 minutes."),
     ("model_answers", "gauge", "model", "1 if the last canary was answered."),
-)
+  ),
+}  # fmt: skip
 
 PREFIX = "clipstack_"
-_SOURCES: tuple[tuple[tuple[tuple[str, Kind, str, str], ...], Source], ...] = (
-    (_TABLE, "process"),
-    (_SCRAPED, "scrape"),
-    (_WATCHDOG, "watchdog"),
-)
 FAMILIES: dict[str, Family] = {
     PREFIX + name: Family(PREFIX + name, kind, tuple(labels.split()), help_text, source)
-    for rows, source in _SOURCES
+    for source, rows in _TABLES.items()
     for name, kind, labels, help_text in rows
 }
 

@@ -98,12 +98,17 @@ def point(families: Iterable[Metric]) -> dict[str, Any]:
     return result
 
 
+def outcome(status: int) -> str:
+    """Return ok, refused (4xx) or failed (5xx)."""
+    return "ok" if status < 400 else "refused" if status < 500 else "failed"
+
+
 def _add_requests(result: dict[str, Any], labels: dict[str, str], value: float) -> None:
     """Add uploads to the responses by outcome and to the error codes."""
     if labels["route"] not in ("/v1/classify", "/", "/v1/jobs") or labels["method"] != "POST":
         return
     status = int(labels["status"])
-    result["ok" if status < 400 else "refused" if status < 500 else "failed"] += value
+    result[outcome(status)] += value
     if status >= 400:
         _add(result, ("codes", labels["code"]), value)
 

@@ -8,6 +8,7 @@ import time
 from flask import Flask, Response, g, request
 
 from app.admission import deadline
+from app.metrics.history import outcome
 from app.metrics.service import MetricsService
 from app.parts import part
 from app.pipeline.timings import StageTimings
@@ -24,19 +25,17 @@ def record_requests(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        """Start the request's clock."""
         g.started = time.perf_counter()
 
     @app.after_request
     def end(response: Response) -> Response:
-        """Record the request and log it."""
         seconds = time.perf_counter() - g.started + deadline.waited_s(request.headers)
         recorder = part(MetricsService).recorder
         route = request.url_rule.rule if request.url_rule else NO_ROUTE
         method = request.method if request.method in METHODS else "other"
         code = g.get("error_code", "ok" if response.status_code < 400 else "error")
         recorder.count("clipstack_requests_total", method, route, str(response.status_code), code)
-        recorder.observe("clipstack_request_seconds", seconds, route, _outcome(response.status_code))
+        recorder.observe("clipstack_request_seconds", seconds, route, outcome(response.status_code))
         stages: StageTimings | None = g.get("stages")
         spent_ms = stages.milliseconds() if stages else {}
         for stage, ms in spent_ms.items():
@@ -51,8 +50,3 @@ def record_requests(app: Flask) -> None:
         level = logging.DEBUG if route in POLLED_PATHS and response.status_code < 400 else logging.INFO
         log.log(level, "%s %s %d", method, request.path, response.status_code, extra={"facts": stats})
         return response
-
-
-def _outcome(status: int) -> str:
-    """Return ok, refused (4xx) or failed (5xx)."""
-    return "ok" if status < 400 else "refused" if status < 500 else "failed"

@@ -10,13 +10,12 @@ Places instead of pids bound the number of files by the number of concurrent pro
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from app.files import try_lock
+from app.files import is_locked, try_lock
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # defined by prometheus-client; deploy/stack/launch.py sets it
 
@@ -34,28 +33,13 @@ def claim(folder: Path, program: str) -> str:
         descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if try_lock(descriptor):
             return name
-        os.close(descriptor)  # also while `is_held` probes it: then the next place is used
+        os.close(descriptor)  # also while `is_locked` probes it: then the next place is used
     raise AssertionError("unreachable")
-
-
-def is_held(folder: Path, name: str) -> bool:
-    """Return whether a living process holds this place."""
-    try:
-        descriptor = os.open(folder / f"{name}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
 
 
 def readable(folder: Path) -> list[str]:
     """Return the files that count now: all counters and histograms, and the gauges of living processes."""
-    living = {path.stem for path in folder.glob("*.lock") if is_held(folder, path.stem)}
+    living = {path.stem for path in folder.glob("*.lock") if is_locked(path)}
     files = sorted(path for path in folder.glob("*.db") if path.is_file())
     return [
         str(path)
@@ -70,7 +54,7 @@ def remove_dead_gauges(folder: Path) -> None:
     from prometheus_client.multiprocess import mark_process_dead
 
     for path in folder.glob("*.lock"):
-        if not is_held(folder, path.stem):
+        if not is_locked(path):
             with suppress(FileNotFoundError):
                 mark_process_dead(path.stem, str(folder))  # type: ignore[no-untyped-call]
 

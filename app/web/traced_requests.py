@@ -15,7 +15,6 @@ def trace_requests(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        """Start the span."""
         rule = request.url_rule
         if not tracing.is_on() or rule is None or rule.rule in POLLED_PATHS or request.endpoint == "static":
             return
@@ -28,7 +27,6 @@ def trace_requests(app: Flask) -> None:
 
     @app.after_request
     def describe(response: Response) -> Response:
-        """Add the status and the request id to the span."""
         if "trace" in g:
             tracing.set_attribute("http.response.status_code", response.status_code)
             tracing.set_attribute("clipstack.request_id", g.get("request_id", ""))
@@ -38,7 +36,6 @@ def trace_requests(app: Flask) -> None:
 
     @app.teardown_request
     def end(error: BaseException | None) -> None:
-        """End the span."""
         trace: ExitStack | None = g.pop("trace", None)
         if trace is not None:
             trace.close()

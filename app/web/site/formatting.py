@@ -5,19 +5,7 @@ import shlex
 from typing import Any, NamedTuple
 
 _ABBREVIATIONS = {"cw": "clockwise", "ccw": "counter-clockwise"}
-
-
-_FORMATS = {
-    "h264": "H.264",
-    "hevc": "H.265",
-    "mpeg4": "MPEG-4",
-    "matroska": "Matroska",
-    "webm": "WebM",
-    "webp": "WebP",
-    "heic": "HEIC",
-    "avif": "AVIF",
-    "av1": "AV1",
-}
+_FORMATS = {"h264": "H.264", "hevc": "H.265", "mpeg4": "MPEG-4", "matroska": "Matroska", "webm": "WebM", "webp": "WebP"}
 
 
 class ErrorHelp(NamedTuple):
@@ -27,89 +15,89 @@ class ErrorHelp(NamedTuple):
     advice: str
 
 
-# By error code. The browser gets the same table for errors without a template (nginx's errors, lost connections).
-PROBLEMS = {
-    "missing_file": ErrorHelp("No file was chosen", "Choose a video or a picture first."),
-    "empty_file": ErrorHelp("This file is empty", "It has no bytes in it. Was it still being copied or downloaded?"),
-    "too_many_files": ErrorHelp("Too many files at a time", "Send the files one after the other."),
-    "invalid_multipart": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
-    "too_large": ErrorHelp("This file is too large", "Cut the video, or export it in a smaller size."),
-    "unsupported_media": ErrorHelp(
+# Title and advice by error code
+_PROBLEMS = {
+    "missing_file": ("No file was chosen", "Choose a video or a picture first."),
+    "empty_file": ("This file is empty", "It has no bytes in it. Was it still being copied or downloaded?"),
+    "too_many_files": ("Too many files at a time", "Send the files one after the other."),
+    "invalid_multipart": ("The upload broke off", "The file did not arrive whole. Please send it again."),
+    "too_large": ("This file is too large", "Cut the video, or export it in a smaller size."),
+    "unsupported_media": (
         "This is not a video or picture",
         "Send MP4, MOV, MKV, WebM, AVI or MPEG; or a JPEG, PNG, WebP or HEIC picture.",
     ),
-    "undecodable": ErrorHelp("This file is damaged", "If it plays for you, export it again and send the new one."),
-    "no_video_stream": ErrorHelp("There is no picture in this file", "It seems to contain only sound."),
-    "limit_exceeded": ErrorHelp("This is more than we take", "Try a shorter video, or one with a smaller picture."),
-    "decode_timeout": ErrorHelp(
-        "Decoding took too long", "The file may be damaged, or very heavy. Try a shorter or smaller version."
+    "undecodable": ("This file is damaged", "If it plays for you, export it again and send the new one."),
+    "no_video_stream": ("There is no picture in this file", "It seems to contain only sound."),
+    "limit_exceeded": ("This is more than we take", "Try a shorter video, or one with a smaller picture."),
+    "decode_timeout": (
+        "Decoding took too long",
+        "The file may be damaged, or very heavy. Try a shorter or smaller version.",
     ),
-    "wrong_media_kind": ErrorHelp(
-        "This model expects another kind of file", "Choose another model, or send another kind of file."
+    "wrong_media_kind": (
+        "This model expects another kind of file",
+        "Choose another model, or send another kind of file.",
     ),
-    "invalid_parameter": ErrorHelp("One of the choices is not valid", "Reload the page and try again."),
-    "model_not_found": ErrorHelp("This model is gone", "Reload the page to see the models that are served now."),
-    "overloaded": ErrorHelp("Busy at the moment", "Many people are sending videos. Please try again in a few seconds."),
-    "deadline_exceeded": ErrorHelp("It took too long", "The service is busy. Please try again in a moment."),
-    "client_gone": ErrorHelp("The connection was lost", "Check the network, then send the file again."),
-    "node_away": ErrorHelp(
-        "Not reachable now", "The part of the service with this job does not answer. It continues when it is back."
+    "invalid_parameter": ("One of the choices is not valid", "Reload the page and try again."),
+    "model_not_found": ("This model is gone", "Reload the page to see the models that are served now."),
+    "overloaded": ("Busy at the moment", "Many people are sending videos. Please try again in a few seconds."),
+    "deadline_exceeded": ("It took too long", "The service is busy. Please try again in a moment."),
+    "client_gone": ("The connection was lost", "Check the network, then send the file again."),
+    "node_away": (
+        "Not reachable now",
+        "The part of the service with this job does not answer. It continues when it is back.",
     ),
-    "not_ready": ErrorHelp("Not quite ready", "The models are starting. Please try again in a few seconds."),
-    "inference_timeout": ErrorHelp("The model took too long", "The service is busy. Please try again in a moment."),
-    "storage_full": ErrorHelp("No room for the upload", "The server's disk is full. Please try again later."),
-    "unavailable": ErrorHelp(
-        "Not available right now", "The service is starting or busy. Please try again in a moment."
+    "not_ready": ("Not quite ready", "The models are starting. Please try again in a few seconds."),
+    "inference_timeout": ("The model took too long", "The service is busy. Please try again in a moment."),
+    "storage_full": ("No room for the upload", "The server's disk is full. Please try again later."),
+    "unavailable": ("Not available right now", "The service is starting or busy. Please try again in a moment."),
+    "inference_failed": (
+        "The model failed on this file",
+        "The fault is the service's, not your file's. Please try again.",
     ),
-    "inference_failed": ErrorHelp(
-        "The model failed on this file", "The fault is the service's, not your file's. Please try again."
+    "upload_not_found": ("The upload is gone", "It was not continued in time. Please send the file again."),
+    "upload_unfinished": (
+        "An upload is not complete",
+        "Choose or drop the same file again: it continues where it stopped.",
     ),
-    "upload_not_found": ErrorHelp("The upload is gone", "It was not continued in time. Please send the file again."),
-    "upload_unfinished": ErrorHelp(
-        "An upload is not complete", "Choose or drop the same file again: it continues where it stopped."
+    "upload_locked": ("The upload is in use", "Another tab may be sending it. Try again in a moment."),
+    "upload_incomplete": ("The upload broke off", "The file did not arrive whole. Please send it again."),
+    "offset_conflict": ("The upload got out of step", "Try again: it continues where it was."),
+    "checksum_mismatch": ("The upload was damaged on its way", "Try again: it continues where it was."),
+    "tus_version_unknown": ("This page is out of date", "Reload the page, then send the file again."),
+    "job_not_found": ("This video is no longer here", "It was deleted, or it has expired."),
+    "feedback_off": ("Corrections are off", "This service keeps none. Reload the page."),
+    "feedback_not_found": ("This correction is no longer here", "It was removed."),
+    "feedback_full": ("No more corrections fit", "The model can be trained with those that are kept."),
+    "webhook_not_found": ("This event is no longer here", "It was sent long ago, or it has expired."),
+    "not_ready_yet": ("Nothing to show yet", "The first seconds are still being analysed. Try again in a moment."),
+    "idempotency_conflict": (
+        "This upload got mixed up with another",
+        "Take the file off the list and send it once more.",
     ),
-    "upload_locked": ErrorHelp("The upload is in use", "Another tab may be sending it. Try again in a moment."),
-    "upload_incomplete": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
-    "offset_conflict": ErrorHelp("The upload got out of step", "Try again: it continues where it was."),
-    "checksum_mismatch": ErrorHelp("The upload was damaged on its way", "Try again: it continues where it was."),
-    "tus_version_unknown": ErrorHelp("This page is out of date", "Reload the page, then send the file again."),
-    "job_not_found": ErrorHelp("This video is no longer here", "It was deleted, or it has expired."),
-    "feedback_off": ErrorHelp("Corrections are off", "This service keeps none. Reload the page."),
-    "feedback_not_found": ErrorHelp("This correction is no longer here", "It was removed."),
-    "feedback_full": ErrorHelp("No more corrections fit", "The model can be trained with those that are kept."),
-    "webhook_not_found": ErrorHelp("This event is no longer here", "It was sent long ago, or it has expired."),
-    "not_ready_yet": ErrorHelp(
-        "Nothing to show yet", "The first seconds are still being analysed. Try again in a moment."
-    ),
-    "idempotency_conflict": ErrorHelp(
-        "This upload got mixed up with another", "Take the file off the list and send it once more."
-    ),
-    "unauthorized": ErrorHelp("You are logged out", "Log in again with your key, then send the file once more."),
-    "csrf_failed": ErrorHelp("This page is out of date", "Reload it and try again."),
-    "too_many_requests": ErrorHelp(
-        "This is more than your key may send", "The upload continues as soon as there is room."
-    ),
-    "bad_request": ErrorHelp("The request was not understood", "Reload the page and try again."),
-    "not_found": ErrorHelp("There is nothing here", "Reload the page; what you asked for may have been deleted."),
-    "method_not_allowed": ErrorHelp("This cannot be done here", "Reload the page and try again."),
+    "unauthorized": ("You are logged out", "Log in again with your key, then send the file once more."),
+    "csrf_failed": ("This page is out of date", "Reload it and try again."),
+    "too_many_requests": ("This is more than your key may send", "The upload continues as soon as there is room."),
+    "bad_request": ("The request was not understood", "Reload the page and try again."),
+    "not_found": ("There is nothing here", "Reload the page; what you asked for may have been deleted."),
+    "method_not_allowed": ("This cannot be done here", "Reload the page and try again."),
     # Errors from nginx
-    "forbidden": ErrorHelp("You have no access", "Ask the operator of this service for access."),
-    "cross_site": ErrorHelp(
-        "Another site asked for this", "Open this page by the service's own address and try again."
-    ),
-    "unknown_host": ErrorHelp("This address is not known here", "Open the page by the address that you were given."),
-    "precondition_failed": ErrorHelp("The page has changed", "Reload the page and try again."),
-    "range_not_satisfiable": ErrorHelp("The video ends before this point", "Reload the page and try again."),
-    "request_timeout": ErrorHelp("The upload took too long", "The network is slow or broke off. Please send it again."),
-    "length_required": ErrorHelp("The upload broke off", "The file did not arrive whole. Please send it again."),
-    "uri_too_long": ErrorHelp("The file's name is too long", "Give it a shorter one and send it again."),
-    "headers_too_large": ErrorHelp("The file's name is too long", "Give it a shorter one and send it again."),
-    "not_implemented": ErrorHelp("A proxy or the browser is in the way", "Try another browser or another network."),
-    "http_version": ErrorHelp("A proxy or the browser is in the way", "Try another browser or another network."),
+    "forbidden": ("You have no access", "Ask the operator of this service for access."),
+    "cross_site": ("Another site asked for this", "Open this page by the service's own address and try again."),
+    "unknown_host": ("This address is not known here", "Open the page by the address that you were given."),
+    "precondition_failed": ("The page has changed", "Reload the page and try again."),
+    "range_not_satisfiable": ("The video ends before this point", "Reload the page and try again."),
+    "request_timeout": ("The upload took too long", "The network is slow or broke off. Please send it again."),
+    "length_required": ("The upload broke off", "The file did not arrive whole. Please send it again."),
+    "uri_too_long": ("The file's name is too long", "Give it a shorter one and send it again."),
+    "headers_too_large": ("The file's name is too long", "Give it a shorter one and send it again."),
+    "not_implemented": ("A proxy or the browser is in the way", "Try another browser or another network."),
+    "http_version": ("A proxy or the browser is in the way", "Try another browser or another network."),
     # Errors from the page's scripts
-    "no_connection": ErrorHelp("The connection was lost", "Check the network, then send the file again."),
-    "not_a_file": ErrorHelp("There is no file in it", "Drop videos or pictures, or a folder with some."),
+    "no_connection": ("The connection was lost", "Check the network, then send the file again."),
+    "not_a_file": ("There is no file in it", "Drop videos or pictures, or a folder with some."),
 }
+# The browser gets the same table for errors without a template (nginx's errors, lost connections).
+PROBLEMS = {code: ErrorHelp(*texts) for code, texts in _PROBLEMS.items()}
 UNEXPECTED = ErrorHelp("Something went wrong", "The fault is the service's, not your file's. Please try again.")
 
 

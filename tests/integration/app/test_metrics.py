@@ -20,6 +20,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import create_app
+from app.files import is_locked
 from app.jobs.stats import JobStats
 from app.jobs.storage.store import JobStore
 from app.metrics import multiprocess
@@ -136,11 +137,11 @@ def test_new_master_resets_only_its_own_metrics(tmp_path: Path) -> None:
 
 def test_place_of_a_dead_process_is_free(tmp_path: Path) -> None:
     with worker(tmp_path) as process:
-        assert multiprocess.is_held(tmp_path, "web-0")
+        assert is_locked(tmp_path / "web-0.lock")
         process.kill()
         process.wait()
-        assert not multiprocess.is_held(tmp_path, "web-0")
-    assert not multiprocess.is_held(tmp_path, "web-7")
+        assert not is_locked(tmp_path / "web-0.lock")
+    assert not is_locked(tmp_path / "web-7.lock")
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ class ClipRequest:
     seconds after the first frame, all rows of the same length T. Every frame is scaled to a short side of `resize`
     pixels and cropped to its `crop` x `crop` centre. The clip is written as uint8 (T, crop, crop, 3), RGB, into the
     file `region` at its byte of `offsets`; with `on_gpu` into the region's mirror on the GPU instead, if the GPU can
-    decode this video. PyAV decodes large frames with `threads` threads.
+    decode this video. With `threads` over 1, PyAV decodes large frames with as many, and another scales them.
     """
 
     clips: EvenClips | Times

@@ -13,7 +13,7 @@ from app.media.frames import Reader, centre_crop, open_clips, scaled_size
 from app.media.sampling import EvenClips, frames_at, place_clips
 from app.media.types import ClipRequest, DecodeResult, Limits, Media, Source
 from app.video.container import convert_errors
-from app.video.probe import DEFAULTS, Resources, open_video, probe, threads_for
+from app.video.probe import DEFAULTS, Resources, open_video, probe
 from app.video.readers import open_reader
 
 REASON = 200  # characters
@@ -52,8 +52,8 @@ def decode(
             reason = f"{type(cause).__name__}: {cause}"[:REASON]
     clips = open_clips(request)
     with convert_errors():
-        threads = threads_for(media.width, media.height, request.threads)
-        reader = check_length(open_reader(source, media, demuxer, size, replace(resources, threads=threads)), limits)
+        resources = replace(resources, threads=request.threads)
+        reader = check_length(open_reader(source, media, demuxer, size, resources), limits)
         return replace(_decode(reader, request, clips), not_on_gpu=reason)
 
 

@@ -2,7 +2,9 @@
 
 import sys
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain
 from typing import Any
@@ -23,10 +25,11 @@ from app.video.frame_filter import filter_frames
 from app.video.nal_units import fills_packet, length_bytes
 from app.video.needed_packets import NeededPackets
 from app.video.packets import VideoPacket, demux, list_packets, packets_on_clock, stamp_of
-from app.video.probe import DEFAULTS, SEEKABLE, Resources
+from app.video.probe import DEFAULTS, SEEKABLE, Resources, threads_for
 from app.video.truncation import find_ending
 
 NEAR_FRAMES = 8  # frames: decoding on to a key frame this close is faster than seeking it
+SCALED_AHEAD = 2  # frames that wait for the scaler's thread
 SKIPPED_CODECS = ("h264", "hevc")  # FFmpeg's decoders of these can skip frames that no other frame refers to
 
 
@@ -34,7 +37,8 @@ class PacketReader:
     """Reader by timestamp: lists all packets, then decodes from the key frame before each requested frame.
 
     Packets that no requested frame depends on are not decoded (NeededPackets). Frames on the way that no other frame
-    refers to are skipped too: a third of those that x264 makes, and of the time.
+    refers to are skipped too: a third of those that x264 makes, and of the time. With more than one thread, one scales
+    a frame while the next is decoded.
     """
 
     skips = True  # if codec and container allow it
@@ -50,8 +54,10 @@ class PacketReader:
         size: tuple[int, int],
         resources: Resources = DEFAULTS,
     ) -> None:
-        threads, video = resources.threads, resources.video
-        self._source, self._demuxer, self._media, self._threads = source, demuxer, media, threads
+        video = resources.video
+        self._source, self._demuxer, self._media = source, demuxer, media
+        self._threads = threads = threads_for(media.width, media.height, resources.threads)
+        self._scales_aside = resources.threads > 1
         self._size = size if media.rotation % 180 == 0 else (size[1], size[0])
         self._scaler = SrgbScaler(self._size)
         self._deinterlaces = media.interlaced
@@ -78,6 +84,21 @@ class PacketReader:
 
     def read(self, numbers: Sequence[int]) -> Iterator[Any]:
         """Yield the frames; see `Reader.read`."""
+        frames = self._frames(numbers)
+        if not self._scales_aside:
+            yield from map(self._to_pixels, frames)
+            return
+        scaled: deque[Future[Any]] = deque()
+        with ThreadPoolExecutor(1) as scaler:
+            for frame in frames:
+                scaled.append(scaler.submit(self._to_pixels, frame))
+                if len(scaled) > SCALED_AHEAD:
+                    yield scaled.popleft().result()
+            while scaled:
+                yield scaled.popleft().result()
+
+    def _frames(self, numbers: Sequence[int]) -> Iterator[VideoFrame]:
+        """Yield the frames as they were decoded."""
         stamps = [self._stamps[number] for number in numbers]
         self._needed = NeededPackets(stamps, self._list.restarts)
         with self._reopen() as (container, stream):
@@ -87,11 +108,11 @@ class PacketReader:
                 if frame.interlaced_frame and not self._deinterlaces:
                     self._deinterlaces = True  # interlaced from here on
                     break
-                yield self._to_pixels(frame)
+                yield frame
             else:
                 return
         self._skips = False
-        yield from self.read(numbers[index:])
+        yield from self._frames(numbers[index:])
 
     @contextmanager
     def _reopen(self) -> Iterator[tuple[InputContainer, VideoStream]]:

@@ -60,7 +60,7 @@ class Resources:
     """Resources of one decoding.
 
     Attributes:
-        threads: Number of decoding threads of PyAV.
+        threads: Number of decoding threads of PyAV, for large frames. If over 1, another thread scales frames.
         gpu: Decoder whose frames stay on a GPU, which is tried first.
         video: The source, if it is open already.
         animation: The source, if it is an animation that was read already.

@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> Flask:
         open_store(settings),
         TransferLimiter(settings.max_transfers),
         EventStreamLimiter(settings.max_watchers),
-        Authenticator(settings, pipeline.backlog_s, shared_state),
+        Authenticator(settings, pipeline.admission.backlog_s, shared_state),
     )
     app.extensions |= {type(each).__name__: each for each in parts}
     app.extensions[known_params.EXTENSION] = parameter_names(settings)

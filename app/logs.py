@@ -103,7 +103,7 @@ class JsonFormatter(logging.Formatter):
             "request_id": request_id.get(),
             "message": _truncate(record.getMessage(), MAX_MESSAGE),
         }
-        for name, value in _fields(record).items():
+        for name, value in getattr(record, "facts", {}).items():
             entry.setdefault(name, _truncate(value, MAX_FIELD) if isinstance(value, str) else value)
         if record.exc_info:
             entry["story"] = _format_traceback(record)
@@ -117,7 +117,7 @@ class TextFormatter(logging.Formatter):
         """Return the record as text."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         parts = [clock, f"{record.levelname.lower():7}", record.name + ":", _truncate(record.getMessage(), MAX_MESSAGE)]
-        fields = _fields(record)
+        fields: dict[str, Any] = getattr(record, "facts", {})
         present = {name: value for name, value in fields.items() if value not in ("", None, {})}
         parts += [f"{name}={_truncate(_to_text(value), MAX_FIELD)}" for name, value in present.items()]
         if request_id.get():
@@ -131,11 +131,6 @@ class TextFormatter(logging.Formatter):
 def printable(text: str) -> str:
     """Return `text` with line ends and terminal control characters escaped as in a Python literal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    fields: dict[str, Any] = getattr(record, "facts", {})
-    return fields
 
 
 def _to_text(value: Any) -> str:

@@ -4,22 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from app.errors import DeadlineExceeded, InvalidParameter
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
 
 HEADER = "X-Deadline-Ms"
 HANDED_OVER = "X-Handed-Over"  # time in seconds at which nginx had received the whole upload
 MAX_MS = 3_600_000
 MAX_WAITED_S = 60.0  # no backlog is longer: a larger value comes from another clock
-
-
-class Headers(Protocol):
-    """Interface of a request's headers."""
-
-    def get(self, name: str, default: str, /) -> str:
-        """Return the value of a header, or `default`."""
-        ...
 
 
 class Deadline:
@@ -55,7 +50,7 @@ class Deadline:
             raise
 
 
-def deadline_from_headers(headers: Headers, default_s: float) -> Deadline:
+def deadline_from_headers(headers: "Headers", default_s: float) -> Deadline:
     """Return the deadline of a request, counted from when nginx handed it over; raises InvalidParameter.
 
     The time of sending the file does not count. The time of waiting for a worker does.
@@ -70,7 +65,7 @@ def deadline_from_headers(headers: Headers, default_s: float) -> Deadline:
     return Deadline(limit_s - waited_s(headers))
 
 
-def waited_s(headers: Headers) -> float:
+def waited_s(headers: "Headers") -> float:
     """Return the seconds since nginx handed the request over; 0 without a valid header."""
     try:
         waited = time.time() - float(headers.get(HANDED_OVER, ""))

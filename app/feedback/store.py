@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from app.errors import FeedbackFull, FeedbackNotFound, Overloaded, StorageFull
@@ -14,6 +14,7 @@ from app.feedback.index import FeedbackIndex, Filter, Row, Usage
 from app.feedback.records import MAX_ENTRIES, Answer, Clip, ClipFacts, Entry, clip_id, replaced
 from app.files import file_lock, full_disk_errors
 from app.jobs.storage.new_job import NewFolder
+from app.jobs.storage.store import now, rfc3339
 from app.media.types import Source
 from app.nodes.ids import on_node
 from app.pipeline.cache import digest
@@ -90,7 +91,7 @@ class FeedbackStore:
             bytes=source.length,
             kind=facts.kind,
             sha256=sha256,
-            created=_now(),
+            created=now(),
             duration_s=facts.duration_s,
             fps=facts.fps,
         )
@@ -103,7 +104,7 @@ class FeedbackStore:
         usage = self._index.usage(clip.owner)
         kept = list[Entry]()
         for answer in answers:
-            entry = answer.entry(clip.id, _now())
+            entry = answer.entry(clip.id, now())
             before = entries.get(entry["id"])
             if before is not None and not answer.labels:
                 continue
@@ -213,7 +214,7 @@ class FeedbackStore:
         if not self.folders.path.is_dir():
             return
         self.folders.remove_leftovers()
-        while unsure_before and (rows := self._index.oldest_unsure(MAX_EVICTED, _rfc3339(unsure_before))):
+        while unsure_before and (rows := self._index.oldest_unsure(MAX_EVICTED, rfc3339(unsure_before))):
             with self._locked():
                 for row in rows:
                     self._remove(row.clip, row.id)
@@ -241,11 +242,3 @@ class FeedbackStore:
                 yield
         except TimeoutError:
             raise Overloaded("other processes are changing the feedback; please try again") from None
-
-
-def _now() -> str:
-    return _rfc3339(datetime.now(UTC))
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

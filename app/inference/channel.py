@@ -42,17 +42,7 @@ SERVER_FLAGS = (
 )
 KEY_HEADER = "clipstack-key"  # as --grpc-restricted-protocol names it
 HEADER_PREFIX = "triton-grpc-protocol-"  # prefix that Triton expects in requests
-PROTOCOLS = (
-    "health",
-    "metadata",
-    "inference",
-    "shared-memory",
-    "model-config",
-    "model-repository",
-    "statistics",
-    "trace",
-    "logging",
-)
+PROTOCOLS = "health,metadata,inference,shared-memory,model-config,model-repository,statistics,trace,logging"
 
 
 class _SendKey(InferenceServerClientPlugin):  # type: ignore[misc]
@@ -81,7 +71,7 @@ def connect_async(address: str, key: str = "", tls: TritonTls | None = None) -> 
 
 def server_flags(key: str, tls: TritonTls | None) -> list[str]:
     """Return Triton's flags for clients on TCP: every call needs `key`, and TLS if there are files for it."""
-    flags = [*SERVER_FLAGS, f"--grpc-restricted-protocol={','.join(PROTOCOLS)}:{KEY_HEADER}={key}"]
+    flags = [*SERVER_FLAGS, f"--grpc-restricted-protocol={PROTOCOLS}:{KEY_HEADER}={key}"]
     if tls:
         flags += ["--grpc-use-ssl=true", f"--grpc-server-cert={tls.cert}", f"--grpc-server-key={tls.key}"]
     if tls and tls.ca:

@@ -17,7 +17,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from app import tracing
 from app.errors import InferenceFailed, NotReady
 from app.inference.channel import connect_async
-from app.inference.region_registration import CALL_TIMEOUT_S, Region, RegionRegistration
+from app.inference.region_registration import CALL_TIMEOUT_S, RegionRegistration
 from app.inference.repository_index import ready, unready
 from app.inference.transports import CHAINS, CUDA, INLINE, SYSTEM, Transport, Transports
 from app.inference.triton_errors import ModelUnloaded, RegionRefused, RegionUnknown, translate_errors
@@ -26,6 +26,7 @@ from app.settings import TritonTls
 from app.shm import cuda_region
 from app.shm.cuda_region import DeviceRegion
 from app.shm.cuda_runtime import CudaError
+from app.shm.pool import SlotPool
 
 INPUT, OUTPUT = "CLIP", "SCORES"
 # Request parameters (triton_repo/backends/clip/model.py)
@@ -85,7 +86,7 @@ class Triton:
     """
 
     def __init__(
-        self, address: str, region: Region, transport: str, key: str = "", tls: TritonTls | None = None
+        self, address: str, region: SlotPool, transport: str, key: str = "", tls: TritonTls | None = None
     ) -> None:
         self._client = connect_async(address, key, tls)
         self._region = region
@@ -169,15 +170,8 @@ class Triton:
             return await self._call(clip, tensor)
 
     async def _call(self, clip: ClipInput, tensor: InferInput) -> NDArray[np.float32]:
-        parameters = {FEATURES: True} if clip.features else None
-        result = await self._client.infer(
-            clip.model,
-            [tensor],
-            clip.version,
-            request_id=request_id.get(),
-            parameters=parameters,
-            headers=tracing.headers(),
-        )
+        options = {"parameters": {FEATURES: True} if clip.features else None, "headers": tracing.headers()}
+        result = await self._client.infer(clip.model, [tensor], clip.version, request_id=request_id.get(), **options)
         rows = result.as_numpy(OUTPUT)
         if rows is None or rows.shape[-1] <= clip.features:
             raise InferenceFailed("the model returned no scores")
@@ -191,8 +185,7 @@ class Triton:
         Triton's classification extension returns "score:index:label", so only the model's folder needs the labels. The
         model returns `classes` scores; the call takes at most `patience_s` seconds.
         """
-        clip = InferInput(INPUT, [1, *shape], "UINT8")
-        clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
+        clip = _black_clip(shape)
         output = InferRequestedOutput(OUTPUT, class_count=classes)
         async with translate_errors():
             result = await self._client.infer(model, [clip], version, outputs=[output], client_timeout=patience_s)
@@ -212,12 +205,9 @@ class Triton:
 
         A model of another backend ignores the request parameter and returns scores.
         """
-        clip = InferInput(INPUT, [1, *shape], "UINT8")
-        clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
+        clip, parameters = _black_clip(shape), {FINGERPRINT: True}
         async with translate_errors():
-            result = await self._client.infer(
-                model, [clip], version, parameters={FINGERPRINT: True}, client_timeout=patience_s
-            )
+            result = await self._client.infer(model, [clip], version, parameters=parameters, client_timeout=patience_s)
         values = result.as_numpy(OUTPUT)
         # -1 is not a score: it marks the bytes that follow, one per number: the digest, the precision, the features
         if values is None or values.size <= DIGEST_BYTES or values.ravel()[0] != -1:
@@ -260,6 +250,12 @@ class Triton:
         """Unregister this worker's regions, and close the channel."""
         await self.regions.close()
         await self._client.close()
+
+
+def _black_clip(shape: tuple[int, ...]) -> InferInput:
+    clip = InferInput(INPUT, [1, *shape], "UINT8")
+    clip.set_data_from_numpy(np.zeros((1, *shape), np.uint8))
+    return clip
 
 
 def _takes_clips_on_gpu(config: dict[str, Any]) -> bool:

@@ -2,37 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from app.errors import ClipstackError, InferenceFailed, NotReady
 from app.inference.transports import SYSTEM, Transports
 from app.inference.triton_errors import RegionRefused, RegionUnknown, translate_errors
-from app.shm.cuda_region import DeviceRegion
+from app.shm.pool import SlotPool
 
 CALL_TIMEOUT_S = 5.0  # of all calls except inference
 CLOSE_TIMEOUT_S = 1.0
 
 log = logging.getLogger(__name__)
-
-
-class Region(Protocol):
-    """Interface of a worker's shared memory."""
-
-    name: str
-    region_bytes: int
-
-    @property
-    def device(self) -> DeviceRegion | None:
-        """Twin of the region on a GPU; None without one."""
-        ...
-
-    def view(self, offset: int, shape: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the memory from `offset` on as a uint8 array of `shape`."""
-        ...
 
 
 class RegionRegistration:
@@ -41,7 +21,7 @@ class RegionRegistration:
     The twin on a GPU is not registered: every request by CUDA shared memory says where it is.
     """
 
-    def __init__(self, client: Any, region: Region, transports: Transports) -> None:
+    def __init__(self, client: Any, region: SlotPool, transports: Transports) -> None:
         self._client, self._region, self._transports = client, region, transports
         self._is_registered = False
         self._lock = asyncio.Lock()

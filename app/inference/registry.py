@@ -44,27 +44,25 @@ class ModelRegistry:
             ModelNotFound: No model has this name.
             NotReady: Triton is unavailable, or the model's canary fails.
         """
-        name, _, version = name_or_version.partition("@")
-        entries = self._of(name, version)
+        entries = self._of(name_or_version)
         if not any(entry.model for entry in entries):
             await self.refresh()
-            entries = self._of(name, version)
+            entries = self._of(name_or_version)
         for entry in entries:
             if entry.model:
                 return entry.model
-        if entries or name in self._triton.unready:
+        if entries or name_or_version.partition("@")[0] in self._triton.unready:
             raise NotReady("this model does not answer now; please try again in a moment")
         raise ModelNotFound(f"there is no model {name_or_version[:80]!r}: /v1/models lists all")
 
     def recent(self, name_or_version: str) -> Model | None:
         """Return what `get` returns if the list of models is recent enough, else None. Callable from any thread."""
-        name, _, version = name_or_version.partition("@")
-        if not self._refreshed.is_recent:
-            return None
-        return next((entry.model for entry in self._of(name, version) if entry.model), None)
+        entries = self._of(name_or_version) if self._refreshed.is_recent else []
+        return next((entry.model for entry in entries if entry.model), None)
 
-    def _of(self, name: str, version: str = "") -> list["_Entry"]:
-        """Return the entries of a model, newest first; of all versions if `version` is empty."""
+    def _of(self, name_or_version: str) -> list["_Entry"]:
+        """Return the entries of a model, newest first, or of one version."""
+        name, _, version = name_or_version.partition("@")
         entries = self._entries  # never changes in size: other threads read it too
         keys = [key for key in entries if key.name == name and version in ("", str(key.version))]
         return [entries[key] for key in sorted(keys, reverse=True)]
@@ -74,8 +72,7 @@ class ModelRegistry:
 
         It is `model`, but for pictures `picture_model` if that exists and `model` takes only videos.
         """
-        name, _, version = model.partition("@")
-        takes_pictures = any(entry.model and entry.model.kind == "image" for entry in self._of(name, version))
+        takes_pictures = any(entry.model and entry.model.kind == "image" for entry in self._of(model))
         names = {key.name for key in self._entries}
         is_missing = bool(names) and picture_model.partition("@")[0] not in names
         return model if kind == "video" or takes_pictures or is_missing else picture_model

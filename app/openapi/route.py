@@ -21,11 +21,6 @@ class Parameter:
     example: Any = None
 
     @property
-    def is_in_path(self) -> bool:
-        """Return whether the parameter is part of the path."""
-        return self.location == "path"
-
-    @property
     def documented(self) -> Schema:
         """Return the schema with an example, and without its default, which the description has.
 

@@ -66,7 +66,8 @@ def code_samples(route: Route, url: str, key: bool) -> list[dict[str, str]]:
     If requests need a `key`, the samples take it from CLIPSTACK_KEY.
     """
     key = key and not route.public
-    places = {"place": 0} | {item.name: item.example for item in route.parameters if item.example and item.is_in_path}
+    in_path = (item for item in route.parameters if item.example and item.location == "path")
+    places = {"place": 0} | {item.name: item.example for item in in_path}
     address = url + route.path.format(**places) + _QUERIES.get(route.id, "")
     result = [{"lang": "Shell", "label": "curl", "source": _curl(route, address, key)}]
     if route.id in _PYTHON:

@@ -9,9 +9,8 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from app.admission.controller import Admission
 from app.admission.flags import BacklogFlag, RejectFlags
@@ -21,7 +20,7 @@ from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
 from app.inference.triton_errors import TritonUnavailable
 from app.pipeline import leftovers
-from app.pipeline.readiness import WorkerRegistry, WorkerStatus
+from app.pipeline.readiness import WorkerRegistry
 from app.pipeline.upload_guard import UploadGuard
 from app.shm.pool import SlotPool, is_stale
 from app.uploads.resumable import ResumableStore
@@ -32,25 +31,6 @@ LEFTOVERS_S = 20.0  # interval between two removals of leftover files
 SETTLE_S = 8.0  # below gunicorn's worker timeout (deploy/gunicorn/config.py)
 
 log = logging.getLogger(__name__)
-
-
-class StartupStatus:
-    """Startup status of one worker, published to its worker registry if it has one."""
-
-    def __init__(self, registry: WorkerRegistry | None) -> None:
-        self._worker_registry = registry
-        self.status = WorkerStatus()
-
-    def update(self, **fields: Any) -> None:
-        """Update fields of the status and publish it to the other workers."""
-        self.status = replace(self.status, **fields)
-        if self._worker_registry is not None:
-            self._worker_registry.publish(self.status)
-
-    def leave(self) -> None:
-        """Remove this worker from the registry. Safe to call twice."""
-        if self._worker_registry is not None:
-            self._worker_registry.leave()
 
 
 @dataclass(slots=True)
@@ -67,7 +47,7 @@ class MaintenanceLoop:
     admission: Admission
     backlog: BacklogFlag
     reject_flags: RejectFlags
-    status: StartupStatus
+    registry: WorkerRegistry
     rehearse: Callable[[], Awaitable[None]] | None  # classifies a warm-up video; None for no warm-up
     region_offered: bool  # whether the region was registered with Triton, or does not need to be
     guard: UploadGuard | None = None  # None: this process receives no uploads
@@ -105,7 +85,7 @@ class MaintenanceLoop:
                 self.triton_answers = False
                 if isinstance(error, TritonUnavailable):
                     self.outage.record_failure()
-                    self.status.update(triton=False)
+                    self.registry.update(triton=False)
                 log.debug("Triton does not answer: %s", error)
             except Exception:
                 log.exception("housekeeping goes on after a mistake")
@@ -115,7 +95,7 @@ class MaintenanceLoop:
             if self.guard is not None:
                 await asyncio.get_running_loop().run_in_executor(None, self.guard.check)
             await self._remove_leftovers()
-            cold = self.status.status.clip and time.monotonic() < began + FIRST_S
+            cold = self.registry.status.clip and time.monotonic() < began + FIRST_S
             await asyncio.sleep(COLD_S if cold else INTERVAL_S)
 
     async def _remove_leftovers(self) -> None:
@@ -143,12 +123,12 @@ class MaintenanceLoop:
         """Do the maintenance that needs Triton; raise ClipstackError when it does not answer."""
         await self.catalogue.refresh()
         self.triton_answers = True
-        self.status.update(triton=True)
+        self.registry.update(triton=True)
         self.outage.record_success()
         if not self.region_offered:
             await self.triton.regions.register()
             self.region_offered = True  # once: after a refusal, requests decide when to register it again
-        self.status.update(region=True)
+        self.registry.update(region=True)
         await self._warm_up()
         # Triton keeps the regions of killed workers mapped until they are unregistered.
         for name in filter(is_stale, await self.triton.regions.names()):
@@ -156,7 +136,7 @@ class MaintenanceLoop:
 
     async def _warm_up(self) -> None:
         """Classify the warm-up video until it succeeds once, so that no upload is the first request."""
-        if not self.status.status.clip:
+        if not self.registry.status.clip:
             return
         try:
             if self.rehearse is not None:
@@ -164,6 +144,6 @@ class MaintenanceLoop:
         except ClipstackError as error:
             # An upload that was answered warms the worker up too
             if not self.triton.transports.clips.total():
-                self.status.update(clip=f"a clip of its own was not answered: {error}")
+                self.registry.update(clip=f"a clip of its own was not answered: {error}")
                 return
-        self.status.update(clip="")
+        self.registry.update(clip="")

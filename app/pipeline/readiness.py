@@ -15,8 +15,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 EXPECTED = "expected"
 
@@ -56,8 +57,14 @@ class WorkerRegistry:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.status = WorkerStatus()
         self._lock: int | None = None
         self._published: WorkerStatus | None = None
+
+    def update(self, **fields: Any) -> None:
+        """Update fields of this worker's status, and publish it."""
+        self.status = replace(self.status, **fields)
+        self.publish(self.status)
 
     def publish(self, status: WorkerStatus) -> None:
         """Publish the status of this worker."""

@@ -7,10 +7,12 @@ app/timeline handles a whole video, and app/pipeline/maintenance.py does the bac
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from app.admission.controller import Admission, Flags
@@ -27,7 +29,7 @@ from app.media.types import Media, Source
 from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult
 from app.pipeline.context import RequestContext
 from app.pipeline.loop_thread import LoopThread
-from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
+from app.pipeline.maintenance import MaintenanceLoop
 from app.pipeline.readiness import WorkerRegistry
 from app.pipeline.resources import new_decoder, new_upload_guard, permit_bounds
 from app.settings import Settings
@@ -49,13 +51,13 @@ class Pipeline:
     """Resources of one worker; only a web worker has a `registry`. Call `start` after fork and `stop` at the end."""
 
     def __init__(self, settings: Settings, registry: WorkerRegistry | None = None) -> None:
-        self._settings, self._worker_registry = settings, registry
-        self._status = StartupStatus(registry)
+        self._settings, self._receives_uploads = settings, registry is not None
+        self._registry = registry or WorkerRegistry(Path(os.devnull))  # publishes nothing
         self._reject_flags = RejectFlags(settings.run_dir / "web" / "shut")
         self._waiting = UploadWaitingFlag(settings.run_dir / "web" / "waiting")
         limits = (settings.max_inflight, settings.max_queue, settings.queue_timeout_s)
         flags = Flags(self._reject_flags, self._waiting)
-        self._admission = Admission(*limits, flags, permit_bounds(settings))
+        self.admission = Admission(*limits, flags, permit_bounds(settings))
         self._backlog = BacklogFlag(settings.run_dir / "web" / "backlog")
         self._decode_stats = DecodeStats(settings.decoder_device)
         self._outage = TritonOutage(settings.restart_patience_s)
@@ -70,7 +72,7 @@ class Pipeline:
             SandboxError: A required layer of the decoders' sandbox is unavailable.
             GpuUnavailable: Decoding on a GPU is configured but impossible.
         """
-        self._status.update()
+        self._registry.update()
         self._loop.start()
         try:
             self._loop.run(self._open(gpu))
@@ -79,12 +81,12 @@ class Pipeline:
             raise
         try:
             self._decoder.start()
-            self._status.update(decoders=self._decoder.warm, cold=self._decoder.cold)
+            self._registry.update(decoders=self._decoder.warm, cold=self._decoder.cold)
             self._loop.run(self._maintenance.begin())
         except BaseException:
             self.stop()
             raise
-        self._status.update(serves=True)
+        self._registry.update(serves=True)
 
     async def _open(self, gpu: int | None) -> None:
         settings = self._settings
@@ -98,19 +100,19 @@ class Pipeline:
             settings.triton_target, self._slots, settings.transport, settings.triton_key, settings.triton_tls
         )
         self._catalogue = ModelRegistry(self._triton, self._slots.slot_bytes)
-        parts = (self._admission, self._outage, self._catalogue, self._decoder, self._slots, self._triton)
+        parts = (self.admission, self._outage, self._catalogue, self._decoder, self._slots, self._triton)
         on_gpu, timeouts = settings.decoder_device == "cuda", (settings.queue_timeout_s, settings.infer_timeout_s)
         self._classifier = Classifier(*parts, self._decode_stats, on_gpu, *timeouts)
         # The job worker receives no uploads, and a warm-up would only delay waiting jobs
         rehearse = guard = resumable = None
-        if self._worker_registry is not None:
+        if self._receives_uploads:
             rehearse = partial(self._classifier.rehearse, settings.model)
             guard = new_upload_guard(settings, self._reject_flags)
             resumable = open_store(settings)
-        resources = (self._slots, self._triton, self._catalogue, self._outage, self._admission, self._backlog)
+        resources = (self._slots, self._triton, self._catalogue, self._outage, self.admission, self._backlog)
         region_offered, uploads = settings.transport == "inline", settings.run_dir / "uploads"
         self._maintenance = MaintenanceLoop(
-            *resources, self._reject_flags, self._status, rehearse, region_offered, guard, uploads, resumable
+            *resources, self._reject_flags, self._registry, rehearse, region_offered, guard, uploads, resumable
         )
 
     async def _close(self) -> None:
@@ -121,7 +123,7 @@ class Pipeline:
         """Stop the decoder processes, release the region and stop the loop. Safe to call twice."""
         if not self._loop.close():
             return
-        self._status.leave()
+        self._registry.leave()
         self._decoder.stop()
         try:
             self._loop.finish(self._close(), STOP_TIMEOUT_S)
@@ -130,14 +132,6 @@ class Pipeline:
         finally:
             self._slots.close()
             self._loop.stop()
-
-    def admit(self, owner: str = "") -> AbstractContextManager[None]:
-        """Hold a place in this worker for one upload. Raises as `Admission.admit`."""
-        return self._admission.admit(owner)
-
-    def may_admit(self, owner: str = "") -> bool:
-        """Return whether `admit` would succeed now."""
-        return self._admission.may_admit(owner)
 
     def classify(self, request: ClassifyRequest, context: RequestContext) -> ClassifyResult:
         """Classify one upload until its deadline, or until the client closes its connection. Callable from any thread.
@@ -228,7 +222,7 @@ class Pipeline:
     def load(self) -> dict[str, Any]:
         """Return the transports of this worker's clips, its decoded videos, and its running and waiting requests."""
         transports, decoding = self._triton.transports.facts(), self._decode_stats.facts()
-        return {"transports": transports, "decoding": decoding, "admission": self._admission.facts()}
+        return {"transports": transports, "decoding": decoding, "admission": self.admission.facts()}
 
     def facts(self) -> dict[str, Any]:
         """Return the state of this worker for app/metrics. Raises NotReady when the worker is not started."""
@@ -236,7 +230,7 @@ class Pipeline:
         async def collect() -> dict[str, Any]:
             slots, decoder, decoding = self._slots.facts(), self._decoder.facts(), self._decode_stats.facts()
             return {"slots": slots, "decoder": decoder, "decoding": decoding} | {
-                "admission": self._admission.details(),
+                "admission": self.admission.details(),
                 "transports": self._triton.transports.details(),
                 "triton_answers": self._maintenance.triton_answers,
                 "models": self._catalogue.readiness(),
@@ -244,7 +238,3 @@ class Pipeline:
             }
 
         return self._loop.run(collect())
-
-    def backlog_s(self) -> float:
-        """Return the expected time in seconds until all waiting requests have run. Callable from any thread."""
-        return self._admission.backlog_s()

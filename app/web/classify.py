@@ -61,10 +61,10 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None, m
     `check` is called with the form's fields first, and may raise to refuse them. A form may have `max_files` files;
     with more than one in it they must be pictures.
     """
-    limits, context = part(Settings), request_context()
+    limits, context, admission = part(Settings), request_context(), part(Pipeline).admission
     g.stages = context.timings  # app/metrics/middleware.py records the stage timings
     folder, max_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
-    with part(Pipeline).admit(context.owner), receive(request, folder, max_bytes, OPENERS, max_files) as upload:
+    with admission.admit(context.owner), receive(request, folder, max_bytes, OPENERS, max_files) as upload:
         if check is not None:
             check(upload.fields)
         context.timings.end("receive")
@@ -87,8 +87,9 @@ def _classify_many(uploads: Sequence[Upload], context: RequestContext) -> dict[s
         return _classify_upload(upload, replace(context, timings=StageTimings(), connection=None), "image")
 
     def help_out(work: Callable[[], None]) -> None:
-        if part(Pipeline).may_admit(context.owner):  # asked first, because a refusal is counted as one of a client
-            with suppress(errors.ClipstackError), guard.hold_upload(), part(Pipeline).admit(context.owner):
+        admission = part(Pipeline).admission
+        if admission.may_admit(context.owner):  # asked first, because a refusal is counted as one of a client
+            with suppress(errors.ClipstackError), guard.hold_upload(), admission.admit(context.owner):
                 work()
 
     _options(uploads[0].fields, part(Settings))  # a wrong parameter is an error of the whole request

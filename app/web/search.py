@@ -40,15 +40,12 @@ blueprint = Blueprint("search", __name__)
 @guard.takes_upload
 def search() -> Response:
     """Search for the moments that are most similar to an upload, or to a window of a job."""
-    limits, context = part(Settings), request_context()
+    limits, context, admission = part(Settings), request_context(), part(Pipeline).admission
     g.stages = context.timings  # app/metrics/middleware.py records the stage timings
     if "job" in request.args:
         return jsonify(_similar_to_window(request.args))
     folder, max_bytes = limits.run_dir / "uploads", limits.max_upload_mb << 20
-    with (
-        part(Pipeline).admit(context.owner),
-        receive(request, folder, max_bytes, OPENERS, file_optional=True) as upload,
-    ):
+    with admission.admit(context.owner), receive(request, folder, max_bytes, OPENERS, file_optional=True) as upload:
         context.timings.end("receive")
         params = upload_params(upload.fields)
         if upload.url:

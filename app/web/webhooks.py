@@ -14,7 +14,7 @@ from app.auth import guard
 from app.auth.authenticator import Authenticator
 from app.errors import Forbidden, InvalidParameter, NotReady, TooManyRequests, WebhookNotFound
 from app.jobs.service import JobService
-from app.jobs.storage.store import now
+from app.jobs.storage.store import now, rfc3339
 from app.jobs.webhooks import signing
 from app.jobs.webhooks.events import new_test_message
 from app.jobs.webhooks.hosts import AllowedHosts, RefusedUrl
@@ -136,7 +136,7 @@ def _record(event: Delivery) -> dict[str, Any]:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(datetime.fromtimestamp(seconds, UTC))
 
 
 def _seconds(time: str) -> float:

@@ -39,7 +39,12 @@ MAX_SPEC_BYTES = 1 << 20
 
 def now() -> str:
     """Return the current time as RFC 3339 in UTC, with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(datetime.now(UTC))
+
+
+def rfc3339(time: datetime) -> str:
+    """Return a time in UTC as RFC 3339, in milliseconds."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Job:

@@ -20,7 +20,7 @@ from app.inference.client import Triton
 from app.inference.registry import ModelRegistry
 from app.inference.retry import TritonOutage
 from app.pipeline import maintenance
-from app.pipeline.maintenance import MaintenanceLoop, StartupStatus
+from app.pipeline.maintenance import MaintenanceLoop
 from app.pipeline.readiness import WorkerRegistry, WorkerStatus
 from app.shm.pool import PREFIX, SlotPool
 from deploy.stack.ports import free_ports
@@ -49,7 +49,7 @@ class Worker:
         self.slots = SlotPool(1, 1 << 20)
         self.triton = Triton(address, self.slots, "auto")
         self.warmups, self.registry = rehearse, WorkerRegistry(folder)
-        self.status, self.outage = StartupStatus(self.registry), TritonOutage(0)
+        self.outage = TritonOutage(0)
         self.keeping = MaintenanceLoop(
             self.slots,
             self.triton,
@@ -58,7 +58,7 @@ class Worker:
             Admission(1, 1, 1),
             BacklogFlag(folder / "backlog"),
             RejectFlags(folder / "reject"),
-            self.status,
+            self.registry,
             rehearse if does_rehearse else None,
             region_offered=False,
         )

@@ -78,7 +78,7 @@ async def worker(folder: Path, address: str, failing: int = 0, does_rehearse: bo
         yield made
     finally:
         await made.keeping.end()
-        made.status.leave()
+        made.registry.leave()
         await made.triton.close()
         made.slots.close()
 

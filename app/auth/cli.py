@@ -125,7 +125,3 @@ def _show(key: Key, text: str) -> None:
     click.echo(f"The key of {key.name} ({key.id}). It is shown this once: keep it where passwords are kept.", err=True)
     click.echo(text)
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -32,14 +32,6 @@ class ClipFolders:
     def __init__(self, path: Path, data_dir: Path) -> None:
         self.path, self._data_dir = path, data_dir
 
-    def make(self) -> None:
-        """Create the folder of all clips."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def exists(self, clip_id: str) -> bool:
-        """Return whether there is a folder of that id."""
-        return (self.path / clip_id).is_dir()
-
     def source(self, clip_id: str) -> Path:
         """Return the path of a clip's file."""
         return self.path / clip_id / "source"

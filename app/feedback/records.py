@@ -47,24 +47,11 @@ class Entry(TypedDict):
 
 
 @dataclass(slots=True)
-class Clip:
-    """A kept file of one owner, with its entries; `duration_s` and `fps` are None of pictures and if unknown."""
-
-    id: str
-    owner: str
-    name: str
-    bytes: int
-    kind: Kind
-    sha256: str
-    created: str
-    duration_s: float | None = None
-    fps: float | None = None
-    entries: list[Entry] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
 class ClipFacts:
-    """Metadata of a file that is kept; `sha256` is "" if it has not been computed."""
+    """Metadata of a file that is kept.
+
+    `duration_s` and `fps` are None of pictures and if unknown; `sha256` is "" if it has not been computed.
+    """
 
     owner: str
     name: str
@@ -72,6 +59,16 @@ class ClipFacts:
     duration_s: float | None = None
     fps: float | None = None
     sha256: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Clip(ClipFacts):
+    """A kept file of one owner, with its entries."""
+
+    id: str
+    bytes: int
+    created: str
+    entries: list[Entry] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

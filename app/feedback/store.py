@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -66,10 +66,10 @@ class FeedbackStore:
             Overloaded: Another process holds the store for too long.
         """
         clip = self._clip(source, facts, answers)
-        self.folders.make()
+        self.folders.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with full_disk_errors(), ExitStack() as cleanup:
             new = None
-            if not self.folders.exists(clip.id):
+            if not (self.folders.path / clip.id).is_dir():
                 if clip.bytes > self._limits.bytes:
                     raise StorageFull(f"the file has {clip.bytes} bytes. {self._bytes_help()}")
                 new = cleanup.enter_context(self.folders.new(clip.id, source))
@@ -84,17 +84,8 @@ class FeedbackStore:
             if known and (clip := self.folders.read(known)):
                 return clip
         sha256 = facts.sha256 or digest(source.path, source.offset, source.length)
-        return Clip(
-            id=on_node(self._node, clip_id(facts.owner, sha256)),
-            owner=facts.owner,
-            name=facts.name,
-            bytes=source.length,
-            kind=facts.kind,
-            sha256=sha256,
-            created=now(),
-            duration_s=facts.duration_s,
-            fps=facts.fps,
-        )
+        identity = on_node(self._node, clip_id(facts.owner, sha256))
+        return Clip(**asdict(facts) | {"sha256": sha256}, id=identity, bytes=source.length, created=now())
 
     def _put(self, clip: Clip, answers: Sequence[Answer], new: NewFolder | None) -> tuple[Clip, list[Entry]]:
         """Add entries to a clip while the lock is held."""
@@ -234,7 +225,7 @@ class FeedbackStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock; make the index again first if a killed process has left it stale."""
-        self.folders.make()
+        self.folders.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with file_lock(self._lock, LOCK_WAIT_S):
                 if self._index.is_stale():

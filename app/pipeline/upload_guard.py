@@ -18,7 +18,6 @@ from app.uploads.parser import MIN_BYTES_S, rejected_path
 
 # Flags for all uploads and for uploads that become jobs; as in nginx/conf.d/reject.conf
 STORAGE_FULL, JOBS_FULL = "storage_full", "jobs_full"
-PART_OF_DISK = 0.05  # upper bound of the minimum free space, as a fraction of the disk
 LEAST_WINDOW_S = 120.0
 # Added to the longest response time: a file that a worker processes does not grow and is not a slow upload
 WINDOW_SLACK_S = 30.0
@@ -32,7 +31,7 @@ class UploadGuard:
     `longest_answer_s` is the longest time from a complete upload to its response, seconds.
     """
 
-    part_of_disk = PART_OF_DISK  # upper bound of the minimum free space, as a fraction of the disk
+    part_of_disk = 0.05  # upper bound of the minimum free space, as a fraction of the disk
 
     def __init__(
         self, reject_flags: RejectFlags, uploads: Path, data: Path, min_free_bytes: int, longest_answer_s: float

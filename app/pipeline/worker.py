@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from app.admission.controller import Admission, Flags
 from app.admission.deadline import Deadline
 from app.admission.flags import BacklogFlag, RejectFlags, UploadWaitingFlag
+from app.admission.queue import Bounds
+from app.decoding.pool import Decoder
 from app.decoding.stats import DecodeStats
 from app.errors import ClientDisconnected, ClipstackError, NotReady
 from app.inference.client import Triton
@@ -25,15 +27,18 @@ from app.inference.model import Model
 from app.inference.registry import Health, ModelRegistry
 from app.inference.retry import TritonOutage
 from app.media.formats import Kind
-from app.media.types import Media, Source
+from app.media.types import Limits, Media, Source
 from app.pipeline.classify import Classifier, ClassifyRequest, ClassifyResult
 from app.pipeline.context import RequestContext
 from app.pipeline.loop_thread import LoopThread
 from app.pipeline.maintenance import MaintenanceLoop
 from app.pipeline.readiness import WorkerRegistry
-from app.pipeline.resources import new_decoder, new_upload_guard, permit_bounds
-from app.settings import Settings
+from app.pipeline.upload_guard import UploadGuard
+from app.sandbox import SandboxConfig
+from app.settings import Settings, available_cpus
 from app.shm.cuda_pool import open_pool
+from app.shm.cuda_runtime import GpuRegionHandle
+from app.shm.pool import SlotPool
 from app.timeline.run import TimelineRequest, timeline
 from app.timeline.services import TimelineServices, TimelineSink
 from app.uploads.resumable import open_store
@@ -57,7 +62,7 @@ class Pipeline:
         self._waiting = UploadWaitingFlag(settings.run_dir / "web" / "waiting")
         limits = (settings.max_inflight, settings.max_queue, settings.queue_timeout_s)
         flags = Flags(self._reject_flags, self._waiting)
-        self.admission = Admission(*limits, flags, permit_bounds(settings))
+        self.admission = Admission(*limits, flags, _permit_bounds(settings))
         self._backlog = BacklogFlag(settings.run_dir / "web" / "backlog")
         self._decode_stats = DecodeStats(settings.decoder_device)
         self._outage = TritonOutage(settings.restart_patience_s)
@@ -92,7 +97,7 @@ class Pipeline:
         settings = self._settings
         self._slots = open_pool(settings.transport, settings.slots, settings.slot_mb << 20, gpu)
         try:
-            self._decoder = new_decoder(settings, self._slots)
+            self._decoder = _new_decoder(settings, self._slots)
         except GpuUnavailable:
             self._slots.close()
             raise
@@ -107,7 +112,8 @@ class Pipeline:
         rehearse = guard = resumable = None
         if self._receives_uploads:
             rehearse = partial(self._classifier.rehearse, settings.model)
-            guard = new_upload_guard(settings, self._reject_flags)
+            folders = (settings.run_dir / "uploads", settings.data_dir)
+            guard = UploadGuard(self._reject_flags, *folders, settings.min_free_mb << 20, settings.longest_answer_s)
             resumable = open_store(settings)
         resources = (self._slots, self._triton, self._catalogue, self._outage, self.admission, self._backlog)
         region_offered, uploads = settings.transport == "inline", settings.run_dir / "uploads"
@@ -238,3 +244,33 @@ class Pipeline:
             }
 
         return self._loop.run(collect())
+
+
+def _permit_bounds(settings: Settings) -> Bounds:
+    """Return the bounds of permits: a picture finds a decoder beside long videos, a light key a CPU beside a heavy one.
+
+    A running request uses about one CPU.
+    """
+    return Bounds(long=max(1, settings.decoders - 1), of_key=max(1, available_cpus() // (2 * settings.web_workers)))
+
+
+def _new_decoder(settings: Settings, slots: SlotPool) -> Decoder:
+    """Return a decoder whose processes read uploads and jobs and write only into this worker's region.
+
+    Raises GpuUnavailable if decoding on a GPU is configured, and the slots are not on one.
+    """
+    limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
+    folders = (settings.run_dir / "uploads", settings.resumable_dir, settings.data_dir / "jobs")
+    gpu = _gpu_region(slots) if settings.decoder_device == "cuda" else None
+    confinement = SandboxConfig(tuple(map(str, folders)), (str(slots.path),), settings.sandbox, gpu=gpu)
+    return Decoder(settings.decoders, settings.decode_timeout_s, limits, confinement)
+
+
+def _gpu_region(slots: SlotPool) -> GpuRegionHandle:
+    """Return the handle of the slots' region on a GPU, for decoder processes. Raises GpuUnavailable without one."""
+    if slots.device is None:
+        raise GpuUnavailable(
+            "CLIPSTACK_DECODER_DEVICE is cuda, and this worker's slots are not on a GPU "
+            "(`python -m deploy.gpu.discovery` lists those that can be used)"
+        )
+    return GpuRegionHandle(slots.device.device, slots.device.handle, slots.device.region_bytes)

@@ -12,21 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from app.settings.table import CHECKOUT, PREFIX, SAMPLINGS, SETTINGS, SettingsTable
-
-__all__ = [
-    "CHECKOUT",
-    "CPUS_OF_WORKER",
-    "PREFIX",
-    "SAMPLINGS",
-    "SETTINGS",
-    "InvalidSetting",
-    "Settings",
-    "TritonTls",
-    "available_cpus",
-    "require_checkout",
-    "table",
-]
+from app.settings.table import CHECKOUT as CHECKOUT
+from app.settings.table import PREFIX as PREFIX
+from app.settings.table import SAMPLINGS as SAMPLINGS
+from app.settings.table import SETTINGS as SETTINGS
+from app.settings.table import SettingsTable
 
 GRPC_SOCKET, METRICS_SOCKET = "grpc:1", "metrics"  # Triton adds a colon and its port to the first
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # listen address: address for clients

@@ -70,8 +70,7 @@ def classify_request(check: Callable[[Mapping[str, str]], None] | None = None, m
         context.timings.end("receive")
         if upload.more:
             return _classify_many((upload, *upload.more), context)
-        if upload.url:
-            remote.download(upload, context)
+        remote.download(upload, context)
         body = _classify_upload(upload, context)
         g.answered = [(body["model"], body["cache"])]
         return body

@@ -48,8 +48,7 @@ def search() -> Response:
     with admission.admit(context.owner), receive(request, folder, max_bytes, OPENERS, file_optional=True) as upload:
         context.timings.end("receive")
         params = upload_params(upload.fields)
-        if upload.url:
-            remote.download(upload, context)
+        remote.download(upload, context)
         if upload.source.length == 0:
             return jsonify(_similar_to_window(params))
         return jsonify(_similar_to_file(upload, params, context))

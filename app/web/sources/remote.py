@@ -95,6 +95,7 @@ class RemoteFiles:
 
 
 def download(upload: Upload, context: RequestContext) -> None:
-    """Download the file that a request names; see `RemoteFiles.download`."""
-    with context.timings.stage("fetch"):
-        part(RemoteFiles).download(upload, context)
+    """Download the file that a request names by its URL, if it does; see `RemoteFiles.download`."""
+    if upload.url:
+        with context.timings.stage("fetch"):
+            part(RemoteFiles).download(upload, context)

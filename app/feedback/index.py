@@ -92,21 +92,14 @@ class FeedbackIndex:
         """Return whether a change of a folder is under way, or was cut off."""
         return self._file.read(lambda connection: connection.execute("select 1 from stale").fetchone() is not None)
 
-    def put(self, clip: Clip) -> None:
-        """Replace the rows of a clip, and remove the mark."""
+    def put(self, clip_id: str, clip: Clip | None) -> None:
+        """Replace the rows of a clip, or remove them if it is None, and remove the mark."""
 
         def operation(connection: sqlite3.Connection) -> None:
-            _remove(connection, clip.id)
-            _put(connection, clip)
-            connection.execute("delete from stale")
-
-        self._file.write(operation)
-
-    def remove(self, clip_id: str) -> None:
-        """Remove the rows of a clip, and the mark."""
-
-        def operation(connection: sqlite3.Connection) -> None:
-            _remove(connection, clip_id)
+            connection.execute("delete from clip where id = ?", (clip_id,))
+            connection.execute("delete from entry where clip = ?", (clip_id,))
+            if clip is not None:
+                _put(connection, clip)
             connection.execute("delete from stale")
 
         self._file.write(operation)
@@ -169,8 +162,3 @@ def _put(connection: sqlite3.Connection, clip: Clip) -> None:
         for entry in clip.entries
     ]
     connection.executemany("insert or replace into entry values (?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def _remove(connection: sqlite3.Connection, clip_id: str) -> None:
-    connection.execute("delete from clip where id = ?", (clip_id,))
-    connection.execute("delete from entry where clip = ?", (clip_id,))

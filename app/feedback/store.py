@@ -116,7 +116,7 @@ class FeedbackStore:
             clip.entries = list(entries.values())
             self._index.mark_stale()
             self.folders.write(clip, None if known else new)
-            self._index.put(clip)
+            self._index.put(clip.id, clip)
         return clip, kept
 
     def _has_place(self, answer: Answer, owner: str, usage: Usage) -> bool:
@@ -170,10 +170,10 @@ class FeedbackStore:
             ]
             if clip.entries:
                 self.folders.write(clip)
-                self._index.put(clip)
+                self._index.put(clip.id, clip)
                 return
             self.folders.remove(clip_id)
-        self._index.remove(clip_id)
+        self._index.put(clip_id, None)
 
     def find(self, entry_id: str, owner: str | None) -> tuple[Clip, Entry]:
         """Return an entry and its clip; raise FeedbackNotFound also when it belongs to another owner."""

@@ -14,10 +14,9 @@ from app.feedback.index import Filter
 from app.feedback.records import STATES, Answer, Clip, ClipFacts, Entry, checked_labels
 from app.feedback.store import FeedbackStore
 from app.feedback.unsure import facts_of_job
-from app.files import DamagedFile, open_file
 from app.jobs.service import JobService
 from app.jobs.storage.records import JobState
-from app.media.formats import HEAD_BYTES, mime_type, recognise
+from app.media.formats import HEAD_BYTES, recognise
 from app.media.types import Source
 from app.nodes.ids import id_pattern
 from app.parts import part
@@ -26,7 +25,7 @@ from app.settings import Settings
 from app.uploads.parser import receive
 from app.web import classify, jobs, nodes
 from app.web.known_params import upload_params
-from app.web.params import choice, label_list, number, whole_number
+from app.web.params import choice, cursor, label_list, number, whole_number
 from app.web.sources import remote
 
 MAX_PAGE = 500
@@ -141,16 +140,12 @@ def page() -> Response:
     args = request.args
     limit = whole_number(args, "limit", 50, MAX_PAGE)
     state = choice(args, "state", "", ("", *STATES)) or None
-    after = None
-    if text := args.get("cursor", ""):
-        match = _CURSOR.fullmatch(text)
-        if match is None:
-            raise InvalidParameter("cursor: send `next_cursor` of the page before, unchanged")
-        after = (match[1], match[2])
+    match = cursor(args, _CURSOR)
+    after = (match[1], match[2]) if match else None
     wanted = Filter(guard.visible_owner(), state, args.get("model") or None, args.get("job") or None, after)
     entries, last = kept.page(wanted, limit)
-    cursor = last and f"{last.updated}~{last.id}"
-    own = nodes.Page("feedback", [entry_json(clip, entry) for clip, entry in entries], cursor, limit)
+    following = last and f"{last.updated}~{last.id}"
+    own = nodes.Page("feedback", [entry_json(clip, entry) for clip, entry in entries], following, limit)
     response = jsonify(nodes.with_other_nodes(own, lambda entry: (entry["updated"], entry["id"])))
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -168,13 +163,8 @@ def source(entry: str) -> Response:
     """Have nginx send the file that an entry is about."""
     kept = store()
     clip, _ = kept.find(entry, guard.visible_owner())
-    try:
-        with open_file(kept.folders.source(clip.id)) as file:
-            kind = mime_type(file.read(HEAD_BYTES))
-    except (FileNotFoundError, DamagedFile):
-        raise NotFound("the file of this feedback is not there any more") from None
-    response = Response(content_type=kind)
-    response.headers["X-Accel-Redirect"] = f"/_feedback/{clip.id}/source"
+    missing = "the file of this feedback is not there any more"
+    response = jobs.send_by_nginx(kept.folders.source(clip.id), f"/_feedback/{clip.id}/source", missing)
     response.headers["Cache-Control"] = "private, no-store"
     return response
 

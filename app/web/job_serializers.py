@@ -51,7 +51,7 @@ def _timeline_json(timeline: dict[str, Any] | None, home: str) -> dict[str, Any]
         return None
     result: dict[str, Any] = {"scores": "softmax", "thresholds": None}
     result |= {name: value for name, value in timeline.items() if name != "pictures_s"}
-    result["decision"] = decision_json(_longest_first(timeline["segments"]))
+    result["decision"] = decision_json(list(_seconds(timeline["segments"])))
     result["thumbnails"] = [
         {"time_s": time_s, "url": f"{home}/thumbnails/{number}.jpg"}
         for number, time_s in enumerate(timeline["pictures_s"])
@@ -63,20 +63,13 @@ def _result(timeline: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the label with the longest total time and its share of the video; None if no label has a segment."""
     if timeline is None or not timeline["segments"]:
         return None
-    seconds = _seconds(timeline["segments"])
-    label = max(seconds, key=lambda name: seconds[name])
-    return {"label": label, "share": round(min(1.0, seconds[label] / (timeline["duration_s"] or 1.0)), 4)}
-
-
-def _longest_first(segments: list[dict[str, Any]]) -> list[str]:
-    """Return the labels that have a segment, those of the longest total time first."""
-    seconds = _seconds(segments)
-    return sorted(seconds, key=lambda label: -seconds[label])
+    label, seconds = next(iter(_seconds(timeline["segments"]).items()))
+    return {"label": label, "share": round(min(1.0, seconds / (timeline["duration_s"] or 1.0)), 4)}
 
 
 def _seconds(segments: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the total time of each label, seconds."""
+    """Return the total time of each label that has a segment, seconds, the longest first."""
     seconds = defaultdict[str, float](float)
     for segment in segments:
         seconds[segment["label"]] += segment["end_s"] - segment["start_s"]
-    return seconds
+    return dict(sorted(seconds.items(), key=lambda item: -item[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from flask import Blueprint, Response, g, jsonify, request
@@ -29,7 +30,7 @@ from app.web import classify, nodes
 from app.web.job_events import EventStreamLimiter, events
 from app.web.job_serializers import record_json
 from app.web.known_params import upload_params
-from app.web.params import MAX_TOP_K, choice, flag, number, selection, whole_number
+from app.web.params import MAX_TOP_K, choice, cursor, flag, number, selection, whole_number
 from app.web.sources.remote import RemoteFiles
 from app.web.webhooks import callback_url
 
@@ -37,9 +38,9 @@ MIN_HOP_S, MAX_HOP_S = 0.01, 3600.0
 MIN_WINDOW_S, MAX_WINDOW_S = 0.01, 600.0
 MAX_LISTED = 500
 MAX_KEY = 200
-MAX_CURSOR = 100
 MAX_OFFSET = (1 << 32) - 1  # the journal stores window numbers in 32 bits
 _PICTURE = re.compile(r"[0-9]{1,3}")
+_CURSOR = re.compile(r"(?=.{1,100}\Z)([ -}]*)~([ -~]*)")  # `created` and `id` of a job
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -133,19 +134,12 @@ def newest() -> Response:
     wanted = choice(request.args, "state", "all", ("all", *STATES))
     owner = guard.visible_owner()
     state = None if wanted == "all" else cast(State, wanted)
-    jobs = part(JobService).newest(limit, owner, state, _cursor(request.args.get("cursor", "")))
+    match = cursor(request.args, _CURSOR)
+    jobs = part(JobService).newest(limit, owner, state, (match[1], match[2]) if match else None)
     last = jobs[-1][0] if len(jobs) == limit else None
-    cursor = f"{last.created}~{last.id}" if last else None
-    page = nodes.Page("jobs", [record_json(spec, state, brief=True) for spec, state in jobs], cursor, limit)
+    following = f"{last.created}~{last.id}" if last else None
+    page = nodes.Page("jobs", [record_json(spec, state, brief=True) for spec, state in jobs], following, limit)
     return jsonify(nodes.with_other_nodes(page, lambda job: (job["created"], job["id"])))
-
-
-def _cursor(text: str) -> tuple[str, str] | None:
-    """Return `created` and `id` of the last job of the page before, None without a cursor; raises InvalidParameter."""
-    created, separator, identity = text.partition("~")
-    if text and not (separator and len(text) <= MAX_CURSOR and text.isascii() and text.isprintable()):
-        raise InvalidParameter("cursor: send `next_cursor` of the page before, unchanged")
-    return (created, identity) if text else None
 
 
 @blueprint.get("/v1/jobs/<identity>")
@@ -245,12 +239,16 @@ def thumbnail(identity: str, place: str) -> Response:
 def source(identity: str) -> Response:
     """Have nginx send the job's source file: it handles range requests and occupies no thread of this process."""
     job = find_job(identity)
-    try:
-        with open_file(job.source) as file:
-            kind = mime_type(file.read(HEAD_BYTES))
-    except (FileNotFoundError, DamagedFile):
-        raise NotFound("there is no such job; it may have been removed") from None
-    response = Response(content_type=kind)
-    response.headers["X-Accel-Redirect"] = f"/_jobs/{job.id}/source"
+    response = send_by_nginx(job.source, f"/_jobs/{job.id}/source", "there is no such job; it may have been removed")
     response.headers["Cache-Control"] = "private, max-age=3600"
     return response
+
+
+def send_by_nginx(path: Path, location: str, missing: str) -> Response:
+    """Return the response for which nginx sends the video or picture at `path`; raises NotFound with `missing`."""
+    try:
+        with open_file(path) as file:
+            kind = mime_type(file.read(HEAD_BYTES))
+    except (FileNotFoundError, DamagedFile):
+        raise NotFound(missing) from None
+    return Response(content_type=kind, headers={"X-Accel-Redirect": location})

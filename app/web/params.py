@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from werkzeug.datastructures import MultiDict
@@ -46,6 +47,15 @@ def choice(params: Mapping[str, str], name: str, default: str, values: Sequence[
     if text not in values:
         raise InvalidParameter(f"{name}={text[:40]!r}: must be {' or '.join(values)}")
     return text
+
+
+def cursor(params: Mapping[str, str], pattern: re.Pattern[str]) -> re.Match[str] | None:
+    """Return the match of the parameter `cursor` of a list, None when it is absent; raises InvalidParameter."""
+    text = params.get("cursor", "")
+    match = pattern.fullmatch(text)
+    if text and match is None:
+        raise InvalidParameter("cursor: send `next_cursor` of the page before, unchanged")
+    return match
 
 
 def flag(params: Mapping[str, str], name: str) -> bool:

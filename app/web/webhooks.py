@@ -23,7 +23,7 @@ from app.nodes.ids import id_pattern
 from app.parts import part
 from app.settings import Settings
 from app.web import nodes
-from app.web.params import choice, whole_number
+from app.web.params import choice, cursor, whole_number
 
 MAX_LISTED = 500
 MAX_TESTS = 5  # test events of one key that wait at the same time
@@ -62,20 +62,13 @@ def newest() -> Response:
     """List the newest events, or those in one state: the dead ones are the dead-letter list."""
     limit = whole_number(request.args, "limit", 50, MAX_LISTED)
     state = choice(request.args, "state", ANY, (*STATES, ANY))
-    before = _cursor(request.args.get("cursor", ""))
+    match = cursor(request.args, _CURSOR)
+    before = (float(match[1]), match[2]) if match else None
     events = _outbox().newest(limit, guard.visible_owner(), None if state == ANY else state, before)
     last = events[-1] if len(events) == limit else None
-    cursor = last and f"{last.occurred!r}~{last.id}"
-    page = nodes.Page("webhooks", [_record(event) for event in events], cursor, limit)
+    following = last and f"{last.occurred!r}~{last.id}"
+    page = nodes.Page("webhooks", [_record(event) for event in events], following, limit)
     return jsonify(nodes.with_other_nodes(page, lambda event: (_seconds(event["created"]), event["id"])))
-
-
-def _cursor(text: str) -> tuple[float, str] | None:
-    """Return time and id of the last event of the page before, None without a cursor; raises InvalidParameter."""
-    match = _CURSOR.fullmatch(text)
-    if text and match is None:
-        raise InvalidParameter("cursor: send `next_cursor` of the page before, unchanged")
-    return (float(match[1]), match[2]) if match else None
 
 
 @blueprint.get(f"/v1/webhooks/<{MESSAGE}:identity>")

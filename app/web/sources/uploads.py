@@ -46,12 +46,9 @@ def _max_bytes() -> int:
 @blueprint.route("/v1/uploads", methods=["OPTIONS"], provide_automatic_options=False)
 def capabilities() -> Response:
     """Tell what this service supports of tus."""
-    response = Response(status=204)
-    response.headers["Tus-Version"] = tus.VERSION
-    response.headers["Tus-Extension"] = ",".join(tus.EXTENSIONS)
-    response.headers["Tus-Max-Size"] = str(_max_bytes())
-    response.headers["Tus-Checksum-Algorithm"] = ",".join(tus.ALGORITHMS)
-    return response
+    headers = {"Tus-Version": tus.VERSION, "Tus-Extension": ",".join(tus.EXTENSIONS)}
+    headers |= {"Tus-Max-Size": str(_max_bytes()), "Tus-Checksum-Algorithm": ",".join(tus.ALGORITHMS)}
+    return Response(status=204, headers=headers)
 
 
 @blueprint.post("/v1/uploads", provide_automatic_options=False)
@@ -71,9 +68,7 @@ def create() -> tuple[Response, int]:
         with suppress(ClipstackError):  # the upload exists: the client needs its address, and asks for its offset
             offset = _receive(upload.id, 0)
     response = jsonify(id=upload.id, length=length, offset=offset)
-    response.headers["Location"] = f"/v1/uploads/{upload.id}"
-    response.headers["Upload-Offset"] = str(offset)
-    response.headers["Upload-Expires"] = _expires(upload)
+    response.headers.update(_progress(upload, offset) | {"Location": f"/v1/uploads/{upload.id}"})
     return response, 201
 
 
@@ -84,13 +79,8 @@ def show(identity: str) -> Response:
     with suppress(ClipstackError), part(ResumableStore).locked(guard.owner(), identity):
         pass  # wait for an interrupted request to write its last bytes, so that the offset is final
     upload = part(ResumableStore).find(guard.owner(), identity)
-    response = Response(status=200)
-    response.headers["Upload-Offset"] = str(upload.offset)
-    response.headers["Upload-Length"] = str(upload.length)
-    response.headers["Upload-Expires"] = _expires(upload)
-    if upload.metadata:
-        response.headers["Upload-Metadata"] = upload.metadata
-    return response
+    headers = _progress(upload, upload.offset) | {"Upload-Length": str(upload.length)}
+    return Response(status=200, headers=headers | ({"Upload-Metadata": upload.metadata} if upload.metadata else {}))
 
 
 @blueprint.patch("/v1/uploads/<identity>")
@@ -100,10 +90,7 @@ def send_chunk(identity: str) -> Response:
     if request.mimetype != tus.CHUNK_TYPE:
         raise UnsupportedMedia(f"a chunk needs the Content-Type {tus.CHUNK_TYPE}")
     offset = _receive(identity, tus.parse_size("Upload-Offset", request.headers.get("Upload-Offset", "")))
-    response = Response(status=204)
-    response.headers["Upload-Offset"] = str(offset)
-    response.headers["Upload-Expires"] = _expires(part(ResumableStore).find(guard.owner(), identity))
-    return response
+    return Response(status=204, headers=_progress(part(ResumableStore).find(guard.owner(), identity), offset))
 
 
 @blueprint.delete("/v1/uploads/<identity>")
@@ -147,8 +134,9 @@ def _check_version() -> None:
         raise TusVersionUnknown(f"send the header 'Tus-Resumable: {tus.VERSION}' (https://tus.io)")
 
 
-def _expires(upload: ResumableUpload) -> str:
-    return formatdate(upload.last_written + part(ResumableStore).limits.lifetime_s, usegmt=True)
+def _progress(upload: ResumableUpload, offset: int) -> dict[str, str]:
+    ends = upload.last_written + part(ResumableStore).limits.lifetime_s
+    return {"Upload-Offset": str(offset), "Upload-Expires": formatdate(ends, usegmt=True)}
 
 
 @blueprint.after_app_request

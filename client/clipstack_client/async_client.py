@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
-from .async_feedback import AsyncFeedback
 from .async_jobs import AsyncJobs
 from .errors import ClipstackError, RequestRefused
+from .feedback import AsyncFeedback
 from .http.address import authorized
 from .http.requester import label_list, without_none
 from .http.response import Response, error_from
@@ -231,7 +230,5 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
     async def __aenter__(self) -> AsyncClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()

@@ -1,10 +1,19 @@
-"""Feedback of the service as a frozen dataclass."""
+"""Feedback, and the methods of the asyncio client that confirm, correct, list, remove and fetch it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from .http.requester import Requester, label_list, without_none
+from .http.response import error_from
+from .http.transport import Request, Transport
+from .http.upload import Source, open_upload
+from .parsing import parse
+
+PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -35,28 +44,84 @@ class Feedback:
 
 
 def parse_feedback(data: Mapping[str, Any]) -> Feedback:
-    """Parse one entry of `/v1/feedback`; raises KeyError, TypeError or ValueError for invalid data."""
+    """Parse one entry of `/v1/feedback`; see `parse` for the errors."""
     file = data["file"]
+    return parse(Feedback, {**data, **file}, file_name=str(file["name"]), answer=data)
 
-    def number(values: Mapping[str, Any], name: str) -> float | None:
-        return None if values.get(name) is None else float(values[name])
 
-    return Feedback(
-        id=str(data["id"]),
-        state=str(data["state"]),
-        labels=tuple(str(label) for label in data["labels"]),
-        predicted=tuple(str(label) for label in data["predicted"]),
-        score=number(data, "score"),
-        model=str(data["model"]),
-        start_s=number(data, "start_s"),
-        end_s=number(data, "end_s"),
-        job=None if data.get("job") is None else str(data["job"]),
-        updated=str(data["updated"]),
-        file_name=str(file["name"]),
-        bytes=int(file["bytes"]),
-        kind=str(file["kind"]),
-        sha256=str(file["sha256"]),
-        duration_s=number(file, "duration_s"),
-        fps=number(file, "fps"),
-        answer=data,
-    )
+class AsyncFeedback:
+    """Feedback methods of `AsyncClient`."""
+
+    _transport: Transport
+    _requester: Requester
+
+    async def give_feedback(
+        self,
+        source: Source | None = None,
+        *,
+        labels: str | Sequence[str],
+        job: str | None = None,
+        model: str | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        predicted: str | Sequence[str] | None = None,
+    ) -> Feedback:
+        """Confirm or correct the answer of a job, or about a file; the same part again replaces what was said before.
+
+        Args:
+            source: The file, as for `classify`; None with a job.
+            labels: Right labels: their names, or one text with commas.
+            job: Id of the job.
+            model: Name of the model that answered about the file; the service's default if None.
+            start_s: Start of the part of the video in seconds; None for the whole file.
+            end_s: Its end.
+            predicted: Labels that the service answered for the file.
+
+        Raises:
+            ValueError: Both a file and a job are given, or neither.
+            OSError: The file cannot be read.
+        """
+        if (source is None) == (job is None):
+            raise ValueError("give either a file or the id of a job")
+        params = without_none(
+            job=job,
+            labels=label_list(labels),
+            model=model,
+            start_s=start_s,
+            end_s=end_s,
+            predicted=label_list(predicted),
+        )
+        request = Request("POST", "/v1/feedback", params, safe=True)
+        if source is None:
+            response = await self._requester.send(request)
+        else:
+            with open_upload(source) as upload:
+                response = await self._requester.send(request, upload)
+        with self._requester.parsing(response):
+            return parse_feedback(response.content)
+
+    async def feedback(
+        self, *, state: str | None = None, model: str | None = None, job: str | None = None
+    ) -> AsyncIterator[Feedback]:
+        """Yield the entries, the last change first; `state` is `unsure`, `confirmed` or `corrected`."""
+        cursor: str | None = None
+        while True:
+            params = without_none(state=state, model=model, job=job, cursor=cursor, limit=PAGE)
+            response = await self._requester.send(Request("GET", "/v1/feedback", params, safe=True))
+            with self._requester.parsing(response):
+                page = [parse_feedback(entry) for entry in response.content["feedback"]]
+                cursor = response.content["next_cursor"]
+            for entry in page:
+                yield entry
+            if cursor is None:
+                return
+
+    async def remove_feedback(self, id: str) -> None:
+        """Remove an entry, and its file with the last entry about it."""
+        await self._requester.send(Request("DELETE", f"/v1/feedback/{quote(id, safe='')}", safe=True))
+
+    async def download_feedback(self, id: str, target: BinaryIO) -> None:
+        """Write the file that an entry is about to a binary file."""
+        response = await self._transport.download(f"/v1/feedback/{quote(id, safe='')}/source", target)
+        if not 200 <= response.status < 300:
+            raise error_from(response, self._transport.url)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from .http.requester import Requester, without_none
 from .http.response import Response
 from .http.transport import Request
+from .parsing import parse
 
 TEST_POLL_S = 0.2
 
@@ -36,23 +37,6 @@ class Webhook:
     answer: Mapping[str, Any] = field(repr=False, compare=False)
 
 
-def parse_webhook(data: Mapping[str, Any]) -> Webhook:
-    """Parse one event; raises KeyError, TypeError or ValueError for invalid data."""
-    return Webhook(
-        id=str(data["id"]),
-        type=str(data["type"]),
-        job=data["job"],
-        url=str(data["url"]),
-        state=str(data["state"]),
-        created=str(data["created"]),
-        attempts=int(data["attempts"]),
-        next_attempt=data["next_attempt"],
-        status=data["status"],
-        error=data["error"],
-        answer=data,
-    )
-
-
 class AsyncWebhooks:
     """Webhook methods of `AsyncClient`."""
 
@@ -63,7 +47,7 @@ class AsyncWebhooks:
         params = without_none(limit=limit, state=state)
         response = await self._requester.send(Request("GET", "/v1/webhooks", params, safe=True))
         with self._requester.parsing(response):
-            return tuple(parse_webhook(record) for record in response.content["webhooks"])
+            return tuple(parse(Webhook, record) for record in response.content["webhooks"])
 
     async def webhook(self, id: str) -> Webhook:
         """Return one event."""
@@ -90,7 +74,7 @@ class AsyncWebhooks:
 
     def _parse_webhook(self, response: Response) -> Webhook:
         with self._requester.parsing(response):
-            return parse_webhook(response.content)
+            return parse(Webhook, response.content)
 
 
 def _path(id: str) -> str:

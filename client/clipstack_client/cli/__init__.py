@@ -35,7 +35,7 @@ def doctor(arguments: tuple[str, ...]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", DOCTOR, *arguments])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__)
 def main() -> None:
     """Ask a Clipstack service what is in videos and pictures.

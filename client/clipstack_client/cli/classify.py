@@ -20,7 +20,7 @@ from .runner import iterate, run, run_command
 @click.command(cls=ShrinkCommand, short_help="Say what is in videos and pictures.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(readable=False))
 @click.option("--model", help="Name of the model.  [default: the service's]")
-@click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Number of labels to show.")
+@click.option("--top-k", type=click.IntRange(min=1), default=5, help="Number of labels to show.")
 @click.option("--clips", type=click.IntRange(min=1), help="Number of clips, spread over the video.")
 @click.option(
     "--sampling", type=click.Choice(["exact", "auto", "keyframe"]), help="Placement of the clips; keyframe is faster."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,15 +14,12 @@ from ..async_client import AsyncClient
 from ..errors import ClipstackError
 from ..exchange import MEDIA, InvalidExport, fiftyone, label_studio, media_name
 from ..feedback import Feedback
-from .inputs import File
-from .jobs import ListByDefault, run_with_client
+from .jobs import ListByDefault, apply, run_with_client
 from .options.connection import ServiceOptions, service_options
 from .output.formats import console_on
 from .output.formatting import plain
-from .output.records import OK, exit_code
-from .output.report import error_console
-from .output.tables import error_block
-from .runner import Outcome
+from .output.records import OK
+from .output.report import error_console, print_error, print_list
 
 STATES = ("unsure", "confirmed", "corrected")
 FORMATS = {"label-studio": label_studio.read, "fiftyone": fiftyone.read}
@@ -46,20 +43,14 @@ def list_feedback(state: str | None, model: str | None, as_json: bool, service: 
     """List the entries, the last change first."""
 
     async def show(client: AsyncClient) -> int:
-        rows = [entry async for entry in client.feedback(state=state, model=model)]
-        if as_json:
-            for entry in rows:
-                click.echo(json.dumps(entry.answer))
-        elif rows:
-            console_on(sys.stdout).print(_table(rows))
-        else:
-            error_console().print(Text("there is no feedback: `clipstack feedback give FILE LABEL` gives some", "dim"))
-        return OK
+        entries = [entry async for entry in client.feedback(state=state, model=model)]
+        hint = "there is no feedback: `clipstack feedback give FILE LABEL` gives some"
+        return print_list(entries, _table, hint, as_json=as_json)
 
     run_with_client(service, show)
 
 
-def _table(rows: list[Feedback]) -> Table:
+def _table(rows: Sequence[Feedback]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("id", "state", "file", "part", "labels", "predicted", "model"):
         table.add_column(column, overflow="fold")
@@ -107,18 +98,14 @@ def give(
 def remove(ids: tuple[str, ...], service: ServiceOptions) -> None:
     """Remove the entries ID...; the last entry about a file takes the file with it."""
 
-    async def drop(client: AsyncClient) -> int:
-        code = OK
-        for id in ids:
-            try:
-                await client.remove_feedback(id)
-                console_on(sys.stdout).print(Text(f"{plain(id)}  removed"))
-            except ClipstackError as error:
-                error_console().print(error_block(id, error))
-                code = max(code, exit_code(Outcome(File(id), error=error)))
-        return code
+    async def remove_all(client: AsyncClient) -> int:
+        async def drop(id: str) -> str:
+            await client.remove_feedback(id)
+            return "removed"
 
-    run_with_client(service, drop)
+        return await apply(ids, drop)
+
+    run_with_client(service, remove_all)
 
 
 @feedback.command()
@@ -128,7 +115,6 @@ def remove(ids: tuple[str, ...], service: ServiceOptions) -> None:
 @click.option(
     "--media-url",
     default=f"{MEDIA}/",
-    show_default=True,
     help="What stands before a file's name in Label Studio's tasks, for example /data/local-files/?d=media/.",
 )
 @service_options
@@ -195,8 +181,7 @@ def import_(folder: Path, file_format: str, model: str | None, service: ServiceO
                 )
                 given += 1
             except (ClipstackError, OSError) as error:
-                error_console().print(error_block(str(part.file), error))
-                code = max(code, exit_code(Outcome(File(str(part.file)), error=error)))
+                code = max(code, print_error(str(part.file), error))
         console_on(sys.stdout).print(Text(f"{given} of {len(parts)} labels given"))
         return code
 

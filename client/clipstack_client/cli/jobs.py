@@ -12,23 +12,19 @@ from rich.text import Text
 
 from ..async_client import AsyncClient
 from ..errors import ClipstackError
-from .inputs import File
 from .options.commands import Command
 from .options.connection import ServiceOptions, connect, service_options
 from .output.formats import console_on
 from .output.formatting import plain
 from .output.progress import ProgressLines
-from .output.records import OK, exit_code
-from .output.report import error_console
+from .output.records import OK
+from .output.report import error_console, print_error, print_list
 from .output.rows import SHORT_ID, JobsTable
-from .output.tables import error_block
 from .output.timeline_bar import timeline_block
-from .runner import Outcome, run_command
+from .runner import run_command
 
 FULL_ID = 24  # characters of a job's id
 MAX_LISTED = 10_000  # jobs that one command lists or searches
-
-Action = Callable[[AsyncClient, str], Awaitable[str]]
 
 
 class ListByDefault(click.Group):
@@ -57,14 +53,13 @@ def run_with_client(service: ServiceOptions, ask: Callable[[AsyncClient], Awaita
             try:
                 return await ask(client)
             except ClipstackError as error:
-                error_console().print(error_block(None, error))
-                return exit_code(Outcome(File(""), error=error))
+                return print_error(None, error)
 
     run_command(work())
 
 
 @jobs.command("list", cls=Command)
-@click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=20, show_default=True, help="Most jobs to list.")
+@click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=20, help="Most jobs to list.")
 @click.option(
     "--state", type=click.Choice(["queued", "running", "done", "failed", "cancelled"]), help="Only jobs in this state."
 )
@@ -74,15 +69,9 @@ def list_jobs(limit: int, state: str | None, as_json: bool, service: ServiceOpti
     """List the jobs, newest first."""
 
     async def show(client: AsyncClient) -> int:
-        listed = await client.jobs(limit, state)
-        if as_json:
-            for job in listed:
-                click.echo(json.dumps(job.answer))
-        elif listed:
-            console_on(sys.stdout).print(JobsTable(listed, datetime.now(timezone.utc)))
-        else:
-            error_console().print(Text("there are no jobs: `clipstack timeline FILE` makes one", "dim"))
-        return OK
+        hint = "there are no jobs: `clipstack timeline FILE` makes one"
+        now = datetime.now(timezone.utc)
+        return print_list(await client.jobs(limit, state), lambda jobs: JobsTable(jobs, now), hint, as_json=as_json)
 
     run_with_client(service, show)
 
@@ -126,15 +115,14 @@ async def full_id(client: AsyncClient, id: str) -> str:
     return found[0] if found else id
 
 
-async def _apply(client: AsyncClient, ids: Sequence[str], action: Action) -> int:
-    """Apply `action` to each job and print its result; a failure does not stop the others."""
-    code, out, err = OK, console_on(sys.stdout), error_console()
+async def apply(ids: Sequence[str], action: Callable[[str], Awaitable[str]]) -> int:
+    """Apply `action` to each id and print its result; a failure does not stop the others."""
+    code, out = OK, console_on(sys.stdout)
     for id in ids:
         try:
-            out.print(Text(f"{plain(id)}  {await action(client, await full_id(client, id))}"))
+            out.print(Text(f"{plain(id)}  {await action(id)}"))
         except ClipstackError as error:
-            err.print(error_block(id, error))
-            code = max(code, exit_code(Outcome(File(id), error=error)))
+            code = max(code, print_error(id, error))
     return code
 
 
@@ -144,10 +132,13 @@ async def _apply(client: AsyncClient, ids: Sequence[str], action: Action) -> int
 def cancel(ids: tuple[str, ...], service: ServiceOptions) -> None:
     """Stop the jobs ID...; those that have ended stay unchanged."""
 
-    async def stop(client: AsyncClient, id: str) -> str:
-        return (await client.cancel(id)).state
+    async def cancel_all(client: AsyncClient) -> int:
+        async def stop(id: str) -> str:
+            return (await client.cancel(await full_id(client, id))).state
 
-    run_with_client(service, lambda client: _apply(client, ids, stop))
+        return await apply(ids, stop)
+
+    run_with_client(service, cancel_all)
 
 
 @jobs.command(cls=Command, short_help="Remove jobs with their files.")
@@ -159,12 +150,12 @@ def remove(ids: tuple[str, ...], ended: bool, service: ServiceOptions) -> None:
     if bool(ids) == ended:
         raise click.UsageError("name the jobs to remove, or use --ended")
 
-    async def drop(client: AsyncClient, id: str) -> str:
-        await client.remove(id)
-        return "removed"
-
     async def remove_all(client: AsyncClient) -> int:
+        async def drop(id: str) -> str:
+            await client.remove(await full_id(client, id))
+            return "removed"
+
         listed = await client.jobs(MAX_LISTED) if ended else ()
-        return await _apply(client, ids or [job.id for job in listed if job.ended], drop)
+        return await apply(ids or [job.id for job in listed if job.ended], drop)
 
     run_with_client(service, remove_all)

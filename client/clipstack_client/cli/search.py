@@ -11,14 +11,12 @@ from rich.text import Text
 from ..async_client import AsyncClient
 from ..errors import ClipstackError
 from ..http.upload import Source
-from .inputs import STANDARD_INPUT, File
+from .inputs import STANDARD_INPUT
 from .jobs import run_with_client
 from .options.connection import ServiceOptions, service_options
 from .output.formats import console_on
-from .output.records import exit_code
-from .output.report import error_console
-from .output.tables import error_block, matches_table
-from .runner import Outcome
+from .output.report import error_console, print_error
+from .output.tables import matches_table
 
 MAX_MATCHES = 100  # the service's limit
 
@@ -29,7 +27,7 @@ MAX_MATCHES = 100  # the service's limit
 @click.option("--window", type=click.IntRange(min=0), help="Number of the job's window, from 0.")
 @click.option("--model", help="Name of the model.  [default: the service's]")
 @click.option("--clips", type=click.IntRange(min=1), help="Number of clips, spread over the video.")
-@click.option("--limit", type=click.IntRange(1, MAX_MATCHES), default=10, show_default=True, help="Most moments.")
+@click.option("--limit", type=click.IntRange(1, MAX_MATCHES), default=10, help="Most moments.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @service_options
 def search(
@@ -54,8 +52,7 @@ def search(
         try:
             found = await client.search(source, job=job, window=window, model=model, clips=clips, limit=limit)
         except (ClipstackError, OSError) as error:
-            error_console().print(error_block(file, error))
-            return exit_code(Outcome(File(file or ""), error=error))
+            return print_error(file, error)
         if as_json:
             click.echo(json.dumps(found.answer))
         elif found.matches:

@@ -32,19 +32,13 @@ Ask = Callable[[AsyncClient, File, Line], Awaitable[Result | Job]]
 @click.option("--timeline", is_flag=True, help="Make timelines of videos instead of classifying them.")
 @click.option("--model", help="Name of the model.  [default: the service's]")
 @click.option(
-    "--every",
-    "every_s",
-    type=click.FloatRange(min=0.05),
-    default=1.0,
-    show_default=True,
-    help="Seconds between scans of the folder.",
+    "--every", "every_s", type=click.FloatRange(min=0.05), default=1.0, help="Seconds between scans of the folder."
 )
 @click.option(
     "--settle",
     "settle_s",
     type=click.FloatRange(min=0),
     default=2.0,
-    show_default=True,
     help="Seconds that a file must stay unchanged before it is sent.",
 )
 @click.option("--once", is_flag=True, help="End once the present files are done.")

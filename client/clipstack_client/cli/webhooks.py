@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 
 import click
@@ -14,10 +12,9 @@ from ..async_client import AsyncClient
 from ..webhooks import Webhook
 from .jobs import MAX_LISTED, ListByDefault, run_with_client
 from .options.connection import ServiceOptions, service_options
-from .output.formats import console_on
 from .output.formatting import plain
 from .output.records import OK, REFUSED
-from .output.report import error_console
+from .output.report import error_console, print_list
 
 STATES = {"pending": "cyan", "delivered": "green", "dead": "red"}
 
@@ -31,7 +28,7 @@ def webhooks() -> None:
 
 
 @webhooks.command("list")
-@click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=20, show_default=True, help="Most events to list.")
+@click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=20, help="Most events to list.")
 @click.option("--state", type=click.Choice(list(STATES)), help="Only these; `dead`: no attempt is left.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each event.")
 @service_options
@@ -39,15 +36,8 @@ def list_webhooks(limit: int, state: str | None, as_json: bool, service: Service
     """List the events, newest first."""
 
     async def show(client: AsyncClient) -> int:
-        listed = await client.webhooks(limit, state=state)
-        if as_json:
-            for event in listed:
-                click.echo(json.dumps(event.answer))
-        elif listed:
-            console_on(sys.stdout).print(webhooks_table(listed))
-        else:
-            error_console().print(Text("there are no events: `clipstack timeline FILE --callback-url URL`", "dim"))
-        return OK
+        hint = "there are no events: `clipstack timeline FILE --callback-url URL`"
+        return print_list(await client.webhooks(limit, state=state), webhooks_table, hint, as_json=as_json)
 
     run_with_client(service, show)
 

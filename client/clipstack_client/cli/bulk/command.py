@@ -19,14 +19,12 @@ from ...bulk.source import InvalidSource, list_source
 from ...bulk.stats import Stats
 from ...errors import ClipstackError
 from ...loop_thread import run_in_thread
-from ..inputs import File
 from ..options.commands import Command
 from ..options.connection import ServiceOptions, service_options
 from ..options.shared import SelectionOptions, selection_options
-from ..output.records import OK, REFUSED, SERVICE, exit_code
-from ..output.report import error_console
-from ..output.tables import error_block
-from ..runner import Outcome, run_command
+from ..output.records import OK, REFUSED, SERVICE
+from ..output.report import error_console, print_error
+from ..runner import run_command
 from .options import RunOptions, limit_options, request_options, run_options
 from .progress import BulkProgress, bulk_summary, estimate_table
 
@@ -146,5 +144,4 @@ class _Bulk:
         """Print an error, and return its exit code; raise click.UsageError if the command line is at fault."""
         if isinstance(error, USAGE_ERRORS):
             raise click.UsageError(str(error)) from error
-        self._console.print(error_block(None, error))
-        return max(SERVICE, exit_code(Outcome(File(""), error=error)))
+        return max(SERVICE, print_error(None, error))

@@ -56,20 +56,12 @@ service_options = bundle(
         show_default=SHOWN_URL,
         help="Address of the service.",
     ),
-    click.option(
-        "--timeout",
-        cls=ServiceOption,
-        type=POSITIVE,
-        default=120.0,
-        show_default=True,
-        help="Longest silence, in seconds.",
-    ),
+    click.option("--timeout", cls=ServiceOption, type=POSITIVE, default=120.0, help="Longest silence, in seconds."),
     click.option(
         "--patience",
         cls=ServiceOption,
         type=click.FloatRange(min=0),
         default=20.0,
-        show_default=True,
         help="Seconds per file to wait for a busy service.",
     ),
     # A file instead of the key itself, because every user of the machine can see a command line

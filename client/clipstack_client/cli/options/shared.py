@@ -121,12 +121,7 @@ selection_options = bundle(
 )
 
 concurrency_option = click.option(
-    "-j",
-    "--concurrency",
-    type=click.IntRange(1, MAX_CONCURRENCY),
-    default=4,
-    show_default=True,
-    help="Files sent at the same time.",
+    "-j", "--concurrency", type=click.IntRange(1, MAX_CONCURRENCY), default=4, help="Files sent at the same time."
 )
 
 
@@ -140,10 +135,7 @@ def reduction_options(frames: bool) -> Callable[[AnyCommand], AnyCommand]:
     )
     single = click.option("--frames", is_flag=True, help="Send only the frames that the model needs.")
     rate = click.option(
-        "--rate",
-        type=POSITIVE,
-        metavar="MBIT",
-        help="Upload rate in Mbit/s for --shrink auto.  [default: measured]",
+        "--rate", type=POSITIVE, metavar="MBIT", help="Upload rate in Mbit/s for --shrink auto.  [default: measured]"
     )
     return bundle("reduction", ReductionOptions, *([shrink, single, rate] if frames else [shrink, rate]))
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
+from ...errors import ClipstackError
+from ...feedback import Feedback
+from ...jobs import Job
+from ...webhooks import Webhook
 from ..inputs import File
 from ..options.shared import ANSWER_FORMATS, OutputOptions
 from ..resume import Key, finished_keys, open_output
@@ -23,6 +28,8 @@ from .progress import ProgressLines
 from .records import OK, columns, exit_code
 from .rows import Names
 from .tables import error_block, error_line, summary
+
+T = TypeVar("T", Job, Feedback, Webhook)
 
 MAX_REPEATED = 50  # failures that are repeated at the end
 
@@ -159,3 +166,23 @@ class OutputTarget:
 def error_console() -> Console:
     """Return the console on standard error."""
     return console_on(sys.stderr)
+
+
+def print_error(name: str | None, error: ClipstackError | OSError) -> int:
+    """Print an error, and return its exit code."""
+    error_console().print(error_block(name, error))
+    return exit_code(Outcome(File(name or ""), error=error))
+
+
+def print_list(
+    entries: Sequence[T], table: Callable[[Sequence[T]], RenderableType], hint: str, *, as_json: bool
+) -> int:
+    """Print records of the service as a table or as JSON lines, or a hint if there are none; return the exit code."""
+    if as_json:
+        for entry in entries:
+            click.echo(json.dumps(entry.answer))
+    elif entries:
+        console_on(sys.stdout).print(table(entries))
+    else:
+        error_console().print(Text(hint, "dim"))
+    return OK

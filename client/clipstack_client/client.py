@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from .async_client import DEFAULT_URL, AsyncClient
+from .async_client import AsyncClient
 from .loop_thread import LoopThread
-from .sending.resumable import THRESHOLD_BYTES
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _opening(method: Callable[Concatenate[AsyncClient, P], None]) -> Callable[Concatenate[Client, P], None]:
+    @wraps(method)
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        self._client = AsyncClient(*args, **kwargs)  # type: ignore[arg-type]
+        self._thread = LoopThread()
+
+    return call
 
 
 def _blocking(
@@ -42,29 +49,10 @@ class Client:
     Arguments, methods and errors are the same. Progress callbacks run in the client's thread.
     """
 
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        *,
-        timeout: float = 120.0,
-        patience: float = 20.0,
-        rate: float | None = None,
-        headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-        verify: bool | str | os.PathLike[str] = True,
-        resumable_bytes: int | None = THRESHOLD_BYTES,
-    ) -> None:
-        self._client = AsyncClient(
-            url,
-            timeout=timeout,
-            patience=patience,
-            rate=rate,
-            headers=headers,
-            key=key,
-            verify=verify,
-            resumable_bytes=resumable_bytes,
-        )
-        self._thread = LoopThread()
+    _client: AsyncClient
+    _thread: LoopThread
+
+    __init__ = _opening(AsyncClient.__init__)
 
     @property
     def url(self) -> str:

@@ -1,7 +1,8 @@
-"""Line parser of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+"""Parser of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 
@@ -13,23 +14,16 @@ class Event:
     data: str
 
 
-class EventReader:
-    """Parser that assembles lines into events; comments and other fields are ignored."""
-
-    def __init__(self) -> None:
-        self._name = ""
-        self._data: list[str] = []
-
-    def take(self, line: str) -> Event | None:
-        """Take the next line, without its end, and return the event that it completes, or None."""
-        if not line:
-            event = Event(self._name or "message", "\n".join(self._data)) if self._data else None
-            self._name, self._data = "", []
-            return event
+async def parse_events(lines: AsyncIterator[str]) -> AsyncGenerator[Event, None]:
+    """Yield the events of lines without their ends; comments and other fields are ignored."""
+    name, data = "", list[str]()
+    async for line in lines:
         field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if field == "event":
-            self._name = value
+        if not line:
+            if data:
+                yield Event(name or "message", "\n".join(data))
+            name, data = "", []
+        elif field == "event":
+            name = value.removeprefix(" ")
         elif field == "data":
-            self._data.append(value)
-        return None
+            data.append(value.removeprefix(" "))

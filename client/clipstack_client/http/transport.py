@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -19,7 +19,7 @@ from ..errors import ConnectFailed, ServiceFailed, ServiceUnreachable, TimedOut
 from ..loop_thread import run_in_thread
 from .address import is_loopback, parse_url, ssl_context
 from .response import Response, retry_after_s
-from .sse import Event, EventReader
+from .sse import Event, parse_events
 from .upload import Upload
 
 CONNECT_TIMEOUT_S = 5.0
@@ -122,7 +122,7 @@ class Transport:
                 timeout=httpx.Timeout(silence_s, connect=self._connect_s),
             ) as response:
                 if response.headers.get("Content-Type", "").startswith("text/event-stream"):
-                    async with aclosing(_events(response)) as events:
+                    async with aclosing(parse_events(response.aiter_lines())) as events:
                         yield events
                 else:
                     yield _to_response(response, await _read_bounded(response))
@@ -176,13 +176,6 @@ def _limit_send_buffer(connection: socket.socket | None) -> None:
     """Limit the kernel's send buffer, so that bytes counted as sent are really on their way."""
     if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-
-
-async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
-    reader = EventReader()
-    async for line in response.aiter_lines():
-        if event := reader.take(line):
-            yield event
 
 
 async def _read_bounded(response: httpx.Response) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from clipstack_client import AsyncClient, Client, JobFailed, RequestRefused
 from clipstack_client.async_client import AsyncClient as Core
-from clipstack_client.http.sse import Event, EventReader
+from clipstack_client.http.sse import Event, parse_events
 from clipstack_client.jobs import Job
 from clipstack_client.loop_thread import LoopThread
 from tests.support.client_jobs import BROKEN
@@ -169,8 +169,14 @@ def test_error_in_the_loop_thread_reaches_the_caller() -> None:
     ids=["named", "two lines", "no data", "other fields"],
 )
 def test_event_stream_is_parsed(lines: list[str], events: list[Event]) -> None:
-    reader = EventReader()
-    assert [event for line in lines if (event := reader.take(line))] == events
+    async def parse() -> list[Event]:
+        return [event async for event in parse_events(stream())]
+
+    async def stream() -> AsyncIterator[str]:
+        for line in lines:
+            yield line
+
+    assert asyncio.run(parse()) == events
 
 
 def test_timeline_cannot_be_reduced_to_frames(client: Client, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.groups import Groups, longest_first
+from tests.support.groups import Groups, end_stacks, in_order, note_stack
 from tests.support.leaks import guarded
 
 if TYPE_CHECKING:
@@ -36,7 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="torch-", dir=folder)
     # As many files at a time as there are cores: a thread of torch that waits must not keep one busy
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    config.add_cleanup(lambda: clean_up(folder))
+
+
+def clean_up(folder: str) -> None:
+    """Remove the session's temporary folder, after the stacks in it have stopped."""
+    from tests.support.stacks import wait_for_stops
+
+    wait_for_stops()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +55,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if any(item.get_closest_marker("alone") and "e2e" not in item.path.parts for item in items):
         raise pytest.UsageError("`make test` runs tests with the marker `alone` from tests/e2e only: move them there")
-    longest_first(items)
+    in_order(items)
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
+    note_stack(fixturedef)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    yield
+    end_stacks(item, nextitem)
 
 
 @pytest.hookimpl(optionalhook=True)  # without xdist (`-p no:xdist`) the hook does not exist
@@ -74,7 +92,7 @@ def stack() -> Iterator[Stack]:
     """A ready stack with the default settings, shared by the session. Tests may not disturb it."""
     from tests.support.stacks import running_stack
 
-    with running_stack() as stack:
+    with running_stack(wait=False) as stack:
         yield stack
 
 

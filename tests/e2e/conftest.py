@@ -21,7 +21,7 @@ def configured_stack() -> Iterator[Stack]:
         write_f32_model(served_picture(), "resnet18", folder)
 
     with running_stack(
-        add_models=add_models, keys="required", origins=LISTED_ORIGIN, results_mb="1", web_workers="2"
+        wait=False, add_models=add_models, keys="required", origins=LISTED_ORIGIN, results_mb="1", web_workers="2"
     ) as stack:
         yield stack
 
@@ -31,6 +31,12 @@ def feedback_stack() -> Iterator[Stack]:
     """A stack with API keys that keeps feedback, and treats every answer as unsure."""
     models = ("camera_motion", "frame_quality")
     with running_stack(
-        models=models, keys="required", feedback="on", unsure_below="1", max_unsure="6", picture_model="frame_quality"
+        wait=False,
+        models=models,
+        keys="required",
+        feedback="on",
+        unsure_below="1",
+        max_unsure="6",
+        picture_model="frame_quality",
     ) as stack:
         yield stack

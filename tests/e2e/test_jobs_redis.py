@@ -29,7 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose queue is in Redis."""
     with (
         running_redis(tmp_path_factory.mktemp("redis")) as address,
-        running_stack(models=("camera_motion",), queue=address, web_workers="1") as stack,
+        running_stack(wait=False, models=("camera_motion",), queue=address, web_workers="1") as stack,
     ):
         yield stack
 

@@ -28,7 +28,7 @@ SOON_MS = 300
 def narrow() -> Iterator[Stack]:
     """A stack with one running and one waiting request, and a model that waits on demand."""
     settings = {"web_workers": "1", "max_inflight": "1", "max_queue": "1", "decoders": "1", "model": "scripted"}
-    with running_stack(models=(), add_models=scripted_model.add, **settings) as stack:
+    with running_stack(wait=False, models=(), add_models=scripted_model.add, **settings) as stack:
         yield stack
 
 

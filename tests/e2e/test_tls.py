@@ -28,7 +28,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 @pytest.fixture(scope="module")
 def secure(pair: Pair) -> Iterator[Stack]:
     tls = {"tls_cert": str(pair.cert), "tls_key": str(pair.key)}
-    with running_stack(models=("camera_motion",), host="0.0.0.0", web_workers="1", **tls) as stack:
+    with running_stack(wait=False, models=("camera_motion",), host="0.0.0.0", web_workers="1", **tls) as stack:
         yield stack
 
 

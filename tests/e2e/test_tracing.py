@@ -28,7 +28,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def stack(collector: Collector) -> Iterator[Stack]:
-    with running_stack(models=("camera_motion",), otel_endpoint=collector.url) as stack:
+    with running_stack(wait=False, models=("camera_motion",), otel_endpoint=collector.url) as stack:
         yield stack
 
 

@@ -39,7 +39,7 @@ def page_port() -> int:
 @pytest.fixture(scope="module")
 def stack(receiver: Receiver, page_port: int) -> Iterator[Stack]:
     hosts = f"{receiver.entry},http://127.0.0.1:{page_port}!private"
-    with running_stack(models=("camera_motion",), webhooks=hosts) as stack:
+    with running_stack(wait=False, models=("camera_motion",), webhooks=hosts) as stack:
         until(stack.settings.webhook_secret_path.exists, 20)
         receiver.secret = signing.read(stack.settings.webhook_secret_path)[0]
         yield stack

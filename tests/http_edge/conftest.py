@@ -38,7 +38,7 @@ def edge() -> Iterator[Stack]:
     }
     settings["allowed_hosts"] = "x,y.example:8443"  # "Host: x" is what most requests here say
     settings["origins"] = "http://page.example"
-    with running_stack(**settings) as stack:
+    with running_stack(wait=False, **settings) as stack:
         yield stack
 
 

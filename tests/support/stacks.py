@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from deploy.stack.ports import free_ports
-from deploy.stack.stack import Stack
+from deploy.stack.stack import STOP_S, Stack
 from triton_repo.zoo.names import BUILT_IN
 
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]
+stopping: list[threading.Thread] = []  # stacks that stop in the background
 
 
 @contextmanager
@@ -25,6 +27,7 @@ def running_stack(
     add_models: Callable[[Path], object] = lambda models: None,
     start: Callable[[Stack], object] = Stack.up,
     models: Sequence[str] = BUILT_IN,
+    wait: bool = True,
     **settings: str,
 ) -> Iterator[Stack]:
     """Start a stack in a temporary folder and stop it afterwards.
@@ -34,6 +37,7 @@ def running_stack(
         add_models: Writes more models into the stack's model folder before the start.
         start: Starts the stack.
         models: The built-in models that it serves; each costs two seconds of its start.
+        wait: Return after it has stopped. If false, it stops in the background: Triton alone takes three seconds.
         settings: Names as in CLIPSTACK_NAME, in lower case.
     """
     folder = Path(tempfile.mkdtemp(prefix="stack-"))
@@ -46,8 +50,22 @@ def running_stack(
         start(stack)
         yield stack
     finally:
-        stack.down()
-        shutil.rmtree(folder)
+        if wait:
+            _stop(stack, folder)
+        else:
+            stopping.append(threading.Thread(target=_stop, args=(stack, folder)))
+            stopping[-1].start()
+
+
+def _stop(stack: Stack, folder: Path) -> None:
+    stack.down()
+    shutil.rmtree(folder)
+
+
+def wait_for_stops() -> None:
+    """Wait for the stacks that stop in the background; pytest reports the exceptions of their threads."""
+    while stopping:
+        stopping.pop().join(2 * STOP_S)
 
 
 def own_environment(folder: Path, **settings: str) -> dict[str, str]:

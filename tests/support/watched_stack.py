@@ -26,7 +26,7 @@ MODELS = (DEFAULT, "frame_quality@1", "scripted@1")
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
-    with running_stack(models=BUILT_IN, add_models=scripted_model.add, web_workers="1") as stack:
+    with running_stack(wait=False, models=BUILT_IN, add_models=scripted_model.add, web_workers="1") as stack:
         yield stack
 
 

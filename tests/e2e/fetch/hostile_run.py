@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
         held.enter_context(hostile_server(PUBLIC, 80, content))
         held.enter_context(hostile_server(SECOND_PUBLIC, 80, content))
         names = held.enter_context(dns_server(NAME_SERVER, NAMES))
-        stack = held.enter_context(running_stack(models=["camera_motion"], **settings))
+        stack = held.enter_context(running_stack(wait=False, models=["camera_motion"], **settings))
         arrived = held.enter_context(listeners())
         watch = PacketWatch({stack.settings.port})
         held.callback(watch.close)

@@ -38,7 +38,9 @@ def site(server: HostileServer) -> str:
 def fetching_stack(server: HostileServer) -> Iterator[Stack]:
     os.environ["AWS_SECRET_ACCESS_KEY"] = SECRET
     try:
-        with running_stack(models=["camera_motion"], fetch=f"http://127.0.0.1:{server.port}!private") as stack:
+        with running_stack(
+            wait=False, models=["camera_motion"], fetch=f"http://127.0.0.1:{server.port}!private"
+        ) as stack:
             yield stack
     finally:
         del os.environ["AWS_SECRET_ACCESS_KEY"]

@@ -42,7 +42,7 @@ def s3_stack(s3: S3Server) -> Iterator[Stack]:
             patch.setenv(name, value)
         rules = "s3://films/in,s3://films/results!write,s3://missing"
         settings = {"fetch": rules, "max_upload_mb": "2", "fetch_timeout_s": "10"}
-        with running_stack(models=["camera_motion"], **settings) as stack:
+        with running_stack(wait=False, models=["camera_motion"], **settings) as stack:
             yield stack
 
 

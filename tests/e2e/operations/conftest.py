@@ -12,5 +12,5 @@ from tests.support.stacks import running_stack
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    with running_stack(web_workers="2", decoders="2", monitors="127.0.0.1") as stack:
+    with running_stack(wait=False, web_workers="2", decoders="2", monitors="127.0.0.1") as stack:
         yield stack

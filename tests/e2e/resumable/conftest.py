@@ -18,7 +18,7 @@ MB = 1_000_000
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with running_stack(models=("camera_motion",), web_workers="2") as stack:
+    with running_stack(wait=False, models=("camera_motion",), web_workers="2") as stack:
         yield stack
 
 

@@ -18,7 +18,7 @@ CHUNK = {**TUS, "Content-Type": tus.CHUNK_TYPE, "Upload-Offset": "0"}
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with running_stack(models=("camera_motion",), keys="required") as stack:
+    with running_stack(wait=False, models=("camera_motion",), keys="required") as stack:
         yield stack
 
 

@@ -1,21 +1,23 @@
-"""Streaming parser for a JSON body that carries a file in base64.
+"""Parser for a JSON body that carries a file in base64.
 
 {"name": "clip.mp4", "file": "AAAAIGZ0eXBpc29t...", "top_k": 3}
                               `--------,---------'
                        any length: decoded piece by piece into a file
 
-The rest of the body has at most MAX_REST characters and is parsed at the end. Memory and the time for which the
-interpreter's lock is held depend on CHUNK_BYTES, never on the size of the body.
+The rest of the body has at most MAX_REST characters. Memory depends on CHUNK_BYTES, never on the size of the body.
 """
 
 import binascii
 import codecs
 import json
+import mmap
 import re
 import secrets
-from collections.abc import Callable, Collection
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from app.errors import BadRequest, MissingFile, TooLarge
 
@@ -23,11 +25,12 @@ CHUNK_BYTES = 256 << 10
 MAX_REST = 64 << 10  # characters of the body that are not the file
 MAX_STRING = 16 << 10  # characters of a string that is not the file
 _EXAMPLE = '{"file": "<base64>", "name": "clip.mp4"}'
+_NOT_BASE64 = 'the field "file" is not base64: it must be the file itself, encoded, not its name or address'
 REMOTE = ("url", "s3")  # fields that name a file elsewhere, instead of `file`
-_QUOTE_OR_BACKSLASH = re.compile(r'["\\]')
-_FILE_KEY = re.compile(r'[{,]\s*"file"\s*:\s*"\Z')
-_KEY_CHARACTERS = 64  # more than enough for the pattern above
-_LONGEST_ESCAPE = len(r"\u002b")
+_FILE_KEY = re.compile(rb'[{,]\s*"file"\s*:\s*"')
+_SHORT = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)  # a string after its first quote
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_ESCAPE = re.compile(r"\\.", re.DOTALL)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _WHITESPACE = b" \t\r\n\f\v"
 _DATA_URL = re.compile(r"\s*data:[^,]*,", re.IGNORECASE)
@@ -47,18 +50,13 @@ def read_json(
         TooLarge: The rest of the body, or one of its strings, is too long.
     """
     decoder = Base64Decoder(content)
-    unescaper = _Unescaper(decoder.feed)
-    splitter = _Splitter(unescaper.feed)
+    placeholder = secrets.token_hex(16)
     try:
-        with body.open("rb") as file:
-            chunk = file.read(CHUNK_BYTES)
-            text = codecs.getincrementaldecoder(json.detect_encoding(chunk))()
-            while chunk:
-                splitter.feed(text.decode(chunk))
-                chunk = file.read(CHUNK_BYTES)
-        splitter.feed(text.decode(b"", final=True))
-        members = splitter.parse()
-        unescaper.finish()
+        with _open_utf_8(body) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            start, end = _long_file(data)
+            for piece in _pieces(data, start, end):
+                decoder.feed(piece)
+            members = _parse(data, start, end, placeholder)
     except (ValueError, RecursionError):
         raise BadRequest(f"the body is not valid JSON; it must look like {_EXAMPLE}") from None
     members = members if isinstance(members, dict) else {}
@@ -74,115 +72,66 @@ def read_json(
     encoded = members.pop("file")
     if not isinstance(encoded, str):
         raise BadRequest('the field "file" must be a string: the file in base64')
-    if not splitter.has_long:
+    if not end:
         decoder.feed(encoded)
-    elif encoded != splitter.placeholder:
+    elif encoded != placeholder:
         raise BadRequest('the JSON body has the field "file" twice')
     decoder.finish()
     return members
 
 
-class _Splitter:
-    """A state machine that separates the long string of `file` from the rest of a JSON text."""
-
-    def __init__(self, on_long: Callable[[str], None]) -> None:
-        """Pass the long string's text, escapes included, to `on_long` piece by piece."""
-        self._on_long = on_long
-        self.placeholder = secrets.token_hex(16)  # replaces the long string in the rest
-        self._rest: list[str] = []
-        self._rest_length = self._string_length = self._string_start = 0
-        self._escaped = self.has_long = False
-        self._step = self._outside
-
-    def feed(self, text: str) -> None:
-        """Process the next piece of text."""
-        position = 0
-        while position < len(text):
-            position = self._step(text, position)
-
-    def parse(self) -> Any:
-        """Return the value of the rest; raises ValueError if it is invalid or incomplete JSON."""
-        return json.loads("".join(self._rest), strict=False)  # not strict: shells insert line breaks into strings
-
-    def _outside(self, text: str, position: int) -> int:
-        """Keep text up to and including the next quote; return the index after it."""
-        end = text.find('"', position) + 1
-        self._append(text[position : end or len(text)])
-        if end:
-            self._step, self._string_start, self._string_length = self._inside, len(self._rest), 0
-        return end or len(text)
-
-    def _inside(self, text: str, position: int) -> int:
-        """Keep the text of a string up to its end or next escape; return the index after it."""
-        if self._escaped:
-            self._escaped = False
-            self._append(text[position])
-            return position + 1
-        special = _QUOTE_OR_BACKSLASH.search(text, position)
-        chunk = text[position : special.start() if special else len(text)]
-        self._string_length += len(chunk) + 1
-        if self._string_length > MAX_STRING:
-            self._start_long(chunk)
-            return position + len(chunk)
-        self._append(chunk)
-        if special is None:
-            return len(text)
-        self._append(special[0])
-        if special[0] == '"':
-            self._step = self._outside
-        else:
-            self._escaped = True
-        return special.end()
-
-    def _start_long(self, chunk: str) -> None:
-        """Replace the current string by the placeholder and pass on its text; raises TooLarge unless it is `file`."""
-        rest, started = self._rest[: self._string_start], self._rest[self._string_start :]
-        if self.has_long or not _FILE_KEY.search("".join(rest[-_KEY_CHARACTERS:])[-_KEY_CHARACTERS:]):
-            raise TooLarge(f'no string in the JSON body but "file" may have more than {MAX_STRING >> 10} KiB')
-        self.has_long, self._step = True, self._long
-        self._rest = rest
-        self._rest_length -= sum(map(len, started))
-        self._append(self.placeholder)
-        self._on_long("".join(started) + chunk)
-
-    def _long(self, text: str, position: int) -> int:
-        """Pass on the long string up to its closing quote; return the index after it."""
-        # Base64 contains no backslash and no quote, so the next quote ends the string
-        end = text.find('"', position)
-        self._on_long(text[position:] if end < 0 else text[position:end])
-        if end < 0:
-            return len(text)
-        self._append('"')
-        self._step = self._outside
-        return end + 1
-
-    def _append(self, text: str) -> None:
-        """Append text to the rest; raises TooLarge when the rest is too long."""
-        self._rest_length += len(text)
-        if self._rest_length > MAX_REST:
-            raise TooLarge(f'the JSON body may have at most {MAX_REST >> 10} KiB beside the field "file"')
-        self._rest.append(text)
+@contextmanager
+def _open_utf_8(body: Path) -> Iterator[BinaryIO]:
+    """Open the body, or a temporary copy in UTF-8 if it has another encoding."""
+    with body.open("rb") as file:
+        encoding = json.detect_encoding(file.read(4))
+        if encoding.startswith("utf-8"):
+            yield file
+            return
+    with body.open(encoding=encoding) as text, tempfile.TemporaryFile(dir=body.parent) as copy:
+        while chunk := text.read(CHUNK_BYTES):
+            copy.write(chunk.encode())
+        copy.flush()
+        yield copy
 
 
-class _Unescaper:
-    """A decoder of the escapes of a JSON string that arrives in pieces."""
+def _long_file(data: mmap.mmap) -> tuple[int, int]:
+    """Return start and end of the string `file`, without its quotes, if it is longer than MAX_STRING; else 0, 0."""
+    for key in _FILE_KEY.finditer(data[: 4 * MAX_REST]):
+        start = key.end()
+        if not _SHORT.match(data[start : start + MAX_STRING + 1]):
+            # Base64 contains no backslash and no quote, so the next quote ends the string
+            if (end := data.find(b'"', start)) < 0:
+                raise ValueError("the string does not end")
+            return start, end
+    return 0, 0
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
-        self._pending = ""  # an escape that is still incomplete
 
-    def feed(self, chunk: str) -> None:
-        """Pass on `piece` without escapes, holding back one that may be incomplete."""
-        chunk = self._pending + chunk
-        escape_start = chunk.rfind("\\", max(0, len(chunk) - _LONGEST_ESCAPE + 1))
-        self._pending = chunk[escape_start:] if escape_start >= 0 else ""
-        chunk = chunk[: len(chunk) - len(self._pending)]
-        self._write(json.loads(f'"{chunk}"', strict=False) if "\\" in chunk else chunk)
+def _parse(data: mmap.mmap, start: int, end: int, placeholder: str) -> Any:
+    """Return the value of the JSON, with `placeholder` for the bytes from `start` to `end`.
 
-    def finish(self) -> None:
-        """Pass on the held escape; raises ValueError if it is incomplete."""
-        if self._pending:
-            self._write(json.loads(f'"{self._pending}"', strict=False))
+    Raises ValueError if it is invalid, TooLarge if it is too long or has another long string.
+    """
+    replaced = data[:start] + placeholder.encode() if end else b""
+    # An incremental decoder, because the slice may end inside a character
+    rest = codecs.getincrementaldecoder("utf-8-sig")().decode(replaced + data[end : end + 4 * MAX_REST])
+    if any(len(_ESCAPE.sub(" ", string[0])) > MAX_STRING for string in _STRING.finditer(rest[:MAX_REST])):
+        raise TooLarge(f'no string in the JSON body but "file" may have more than {MAX_STRING >> 10} KiB')
+    if len(rest) > MAX_REST:
+        raise TooLarge(f'the JSON body may have at most {MAX_REST >> 10} KiB beside the field "file"')
+    return json.loads(rest, strict=False)  # not strict: shells insert line breaks into strings
+
+
+def _pieces(data: mmap.mmap, start: int, end: int) -> Iterator[str]:
+    """Yield the text of the JSON string from `start` to `end`, without its escapes."""
+    while start < end:
+        stop = min(end, start + CHUNK_BYTES)
+        escape = data.rfind(b"\\", max(start + 1, stop - len(r"\u002b") + 1), stop)
+        if escape >= 0 and stop < end:
+            stop = escape  # it may be incomplete
+        piece = data[start:stop].decode(errors="replace")
+        yield json.loads(f'"{piece}"', strict=False) if "\\" in piece else piece
+        start = stop
 
 
 class Base64Decoder:
@@ -205,9 +154,7 @@ class Base64Decoder:
             characters = text.encode("ascii").translate(_URL_SAFE, _WHITESPACE)
             self._decode(characters)
         except ValueError:  # includes the errors of binascii and Unicode
-            raise BadRequest(
-                'the field "file" is not base64: it must be the file itself, encoded, not its name or address'
-            ) from None
+            raise BadRequest(_NOT_BASE64) from None
 
     def _decode(self, characters: bytes) -> None:
         """Write the bytes of all complete groups of four characters; raises ValueError."""
@@ -224,8 +171,10 @@ class Base64Decoder:
         """Write the last bytes; raises BadRequest if a single character is left over."""
         if len(self._tail) == 1:
             raise BadRequest('the base64 of the field "file" is cut off: one character is left over')
-        if self._tail:
-            self._content.write(binascii.a2b_base64(self._tail + b"=" * (4 - len(self._tail))))
+        try:
+            self._content.write(binascii.a2b_base64(self._tail + b"=" * (-len(self._tail) % 4), strict_mode=True))
+        except ValueError:
+            raise BadRequest(_NOT_BASE64) from None
 
 
 def _without_prefix(text: str) -> str:

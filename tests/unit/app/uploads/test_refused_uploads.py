@@ -80,6 +80,7 @@ REFUSED = {
     ),
     "bad_base64": ({"json": {"file": "*"}}, errors.BadRequest),
     "bad_base64_far_inside": ({"json": {"file": "A" * 400_000 + "*AAA"}}, errors.BadRequest),
+    "bad_base64_at_the_end": ({"json": {"file": "AAAA*A"}}, errors.BadRequest),
     "base64_behind_its_padding": ({"json": {"file": "QQ==QQ=="}}, errors.BadRequest),
     "base64_of_one_character_too_many": ({"json": {"file": "AAECA"}}, errors.BadRequest),
     "quote_in_base64": ({"json": {"file": 'AA"C' * 10_000}}, errors.BadRequest),

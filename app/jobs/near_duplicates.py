@@ -10,8 +10,8 @@ from contextlib import suppress
 import numpy as np
 
 from app.errors import Unavailable
-from app.files import DamagedFile, open_file
-from app.jobs.storage.journal import HEAD_BYTES, read_head
+from app.files import DamagedFile
+from app.jobs.search import job_head
 from app.jobs.storage.store import Job, JobStore
 from app.jobs.storage.vectors import Vectors, read_vectors
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def near_duplicates(store: JobStore, job: Job, owner: str) -> list[str]:
     """Return the ids of at most MAX_LISTED near-duplicates of a job among its owner's kept jobs, the newest first."""
     try:
-        space, vectors = _space(job), read_vectors(job.vectors).coarse
+        space, vectors = job_head(job).space, read_vectors(job.vectors).coarse
         if space.startswith(NOT_ABOUT_CONTENT) or not len(vectors):
             return []
         ids = [other for other, _ in store.index.done(MAX_COMPARED, owner) if other != job.id]
@@ -52,13 +52,8 @@ def _vectors_in(store: JobStore, ids: list[str], space: str) -> Iterator[tuple[s
         if job is None or not job.vectors.exists():
             continue
         with suppress(FileNotFoundError, DamagedFile):
-            if _space(job) == space and len(coarse := read_vectors(job.vectors).coarse):
+            if job_head(job).space == space and len(coarse := read_vectors(job.vectors).coarse):
                 yield job_id, coarse
-
-
-def _space(job: Job) -> str:
-    with open_file(job.journal) as file:
-        return read_head(job.journal, file.read(HEAD_BYTES)).space
 
 
 def _share(vectors: Vectors, others: Vectors) -> float:

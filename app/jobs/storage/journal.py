@@ -46,17 +46,14 @@ class Journal:
         """Resume the intact journal at `path` if it has the same `header`, otherwise start a new one.
 
         With an `embedding_size` it keeps the embedding of each window.
-
-        A file that another job shares through a hard link is never changed: this job gets a copy.
         """
         kept = {"embedding_size": embedding_size} if embedding_size else {}
         head = json.dumps({**header, "classes": classes, **kept}).encode().ljust(HEAD_BYTES - 1) + b"\n"
         if len(head) > HEAD_BYTES:
             raise ValueError("the journal's head is too long")
         self._type = record_type(classes, embedding_size)
-        contents = _resumable(path, head, self._type)
-        _take_ownership(path, head, self._type, has_contents=contents is not None)
-        self.contents = contents or JournalContents.empty(classes)
+        contents = _resume(path, head, self._type)
+        self.contents = contents or JournalContents(np.empty((0, classes), np.float32), np.empty(0, np.bool_), [])
         self._file = path.open("ab", buffering=0)  # unbuffered: what a full disk rejects is not retried on close
 
     def append_window(
@@ -86,19 +83,12 @@ class Journal:
         self._file.close()
 
 
-class JournalContents:
-    """Contents of a journal.
+class JournalContents(NamedTuple):
+    """Contents of a journal: `scores` float32 (windows, classes), `padded` bool (windows,), `cuts_s` rising seconds."""
 
-    `scores` is float32 (windows, classes), `padded` bool (windows,), `cuts_s` a rising list of seconds.
-    """
-
-    def __init__(self, scores: NDArray[np.float32], padded: NDArray[np.bool_], cuts_s: list[float]) -> None:
-        self.scores, self.padded, self.cuts_s = scores, padded, cuts_s
-
-    @classmethod
-    def empty(cls, classes: int) -> JournalContents:
-        """Return empty contents."""
-        return cls(np.empty((0, classes), np.float32), np.empty(0, np.bool_), [])
+    scores: NDArray[np.float32]
+    padded: NDArray[np.bool_]
+    cuts_s: list[float]
 
 
 def read(path: Path) -> JournalContents:
@@ -141,10 +131,7 @@ def read_windows(path: Path, first: int, count: int, max_count: int) -> Iterator
             selected = np.flatnonzero((entries["kind"] == WINDOW) & (entries["index"] >= first))[: end - number]
             records, record = selected.astype(np.uint32) + np.uint32(record), record + len(entries)
             entries = entries[selected]
-            if not np.array_equal(entries["index"], np.arange(number, number + len(entries))):
-                raise DamagedFile(f"{path}: its windows are not consecutive")
-            if not np.isfinite(entries["scores"]).all():
-                raise DamagedFile(f"{path}: a score is not a number")
+            _check_windows(path, entries, number)
             if len(entries):
                 kept = entries["embedding"] if "embedding" in (kind.names or ()) else np.empty((len(entries), 0))
                 scores, padded = entries["scores"].astype(np.float32), entries["padded"].astype(np.bool_)
@@ -202,31 +189,34 @@ def read_head(path: Path, content: bytes) -> Head:
 def _parse(path: Path, content: bytes, kind: np.dtype[Any]) -> JournalContents:
     entries = np.frombuffer(content, kind, max(0, len(content) - HEAD_BYTES) // kind.itemsize, HEAD_BYTES)
     windows = entries[entries["kind"] == WINDOW]
-    if not np.array_equal(windows["index"], np.arange(len(windows))):
-        raise DamagedFile(f"{path}: its windows are not consecutive")
-    if not np.isfinite(windows["scores"]).all():
-        raise DamagedFile(f"{path}: a score is not a number")
+    _check_windows(path, windows, 0)
     cuts = sorted(set(entries["time_s"][entries["kind"] == CUT].tolist()))
     return JournalContents(windows["scores"].astype(np.float32), windows["padded"].astype(np.bool_), cuts)
 
 
-def _resumable(path: Path, head: bytes, kind: np.dtype[Any]) -> JournalContents | None:
-    """Return the contents to resume, or None if the journal has another head or is damaged."""
+def _check_windows(path: Path, windows: NDArray[Any], first: int) -> None:
+    """Raise DamagedFile unless the records are those of windows from number `first`."""
+    if not np.array_equal(windows["index"], np.arange(first, first + len(windows))):
+        raise DamagedFile(f"{path}: its windows are not consecutive")
+    if not np.isfinite(windows["scores"]).all():
+        raise DamagedFile(f"{path}: a score is not a number")
+
+
+def _resume(path: Path, head: bytes, kind: np.dtype[Any]) -> JournalContents | None:
+    """Leave a journal at `path` without a partial record at its end; return its contents, or None if it is new.
+
+    A file that another job shares through a hard link is never changed: this job gets a copy.
+    """
+    content, contents = head, None
     with suppress(FileNotFoundError, DamagedFile):
-        content = read_file(path, MAX_BYTES)
-        if content[:HEAD_BYTES] == head:
-            return _parse(path, content, kind)
-    return None
-
-
-def _take_ownership(path: Path, head: bytes, kind: np.dtype[Any], *, has_contents: bool) -> None:
-    """Leave a journal at `path` that only this job has, without a partial record at its end."""
-    if has_contents and path.stat().st_nlink == 1:
-        size = path.stat().st_size
-        os.truncate(path, HEAD_BYTES + (size - HEAD_BYTES) // kind.itemsize * kind.itemsize)
-        return
-    content = read_file(path, MAX_BYTES) if has_contents else head
+        existing = read_file(path, MAX_BYTES)
+        if existing[:HEAD_BYTES] == head:
+            contents, content = _parse(path, existing, kind), existing
     whole_bytes = HEAD_BYTES + (len(content) - HEAD_BYTES) // kind.itemsize * kind.itemsize
+    if contents is not None and path.stat().st_nlink == 1:
+        os.truncate(path, whole_bytes)
+        return contents
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     write_file(path, content[:whole_bytes])
+    return contents

@@ -4,14 +4,12 @@ Unknown fields are ignored, so that jobs of a newer version survive a downgrade.
 that jobs of an older version survive an upgrade.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, TypeVar, get_args, get_type_hints
 
 from app.errors import JobNotFound
 from app.files import DamagedFile
@@ -56,15 +54,11 @@ class JobEvent(TypedDict):
     percent: float
 
 
-class _Scoring(TypedDict, total=False):
-    """Parts that records of older versions lack."""
-
-    scores: ScoreKind
-    thresholds: list[float] | None
-
-
-class Timeline(_Scoring):
+class Timeline(TypedDict):
     """Part of state.json from which responses are built."""
+
+    scores: NotRequired[ScoreKind]  # records of older versions lack these two
+    thresholds: NotRequired[list[float] | None]
 
     duration_s: float
     complete_to_s: float
@@ -112,7 +106,7 @@ class JobSpec:
         """Return the address of the object that the finished record is written to; "" for none."""
         return f"{self.results}/{self.id}.json" if self.results else ""
 
-    def has_same_parameters(self, other: JobSpec) -> bool:
+    def has_same_parameters(self, other: "JobSpec") -> bool:
         """Return whether `other` has the same parameters, file name and file size."""
         ignored = {"id": "", "created": "", "sha256": "", "traceparent": "", "upload": ""}
         return {**asdict(self), **ignored} == {**asdict(other), **ignored}

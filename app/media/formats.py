@@ -42,10 +42,8 @@ _SIGNATURES: tuple[tuple[tuple[tuple[int, bytes], ...], Format], ...] = (
     (((0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),), Format("video", "asf")),
     (((0, b"\x00\x00\x01\xba"),), Format("video", "mpeg")),
     (((0, b"\x47"), (188, b"\x47"), (376, b"\x47")), Format("video", "mpegts")),
-    (
-        ((4, b"\x47"), (196, b"\x47"), (388, b"\x47")),
-        Format("video", "mpegts"),
-    ),  # Blu-ray: 4 more bytes a packet
+    # Blu-ray has 4 more bytes a packet
+    (((4, b"\x47"), (196, b"\x47"), (388, b"\x47")), Format("video", "mpegts")),
     *((((4, box),), Format("video", "mov")) for box in _BOXES),
     *((((0, b"BM"), (14, length.to_bytes(4, "little"))), Format("image", "BMP")) for length in _BMP_HEADERS),
     *((((0, magic),), Format("image", "TIFF")) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
@@ -140,11 +138,6 @@ def ts_start(head: bytes) -> int | None:
                 return max(0, first - 4) if size == 192 else first  # Blu-ray packets begin with a time of 4 bytes
         first = head.find(b"\x47", first + 1)
     return None
-
-
-def sniff(head: bytes) -> Kind:
-    """Return whether the first `HEAD_BYTES` bytes are a video or an image; raise UnsupportedMedia for all else."""
-    return recognise(head).kind
 
 
 # Well-known codecs that are not decoded, by FFmpeg's names

@@ -33,28 +33,23 @@ class TimelineSink(Protocol):
 
     def start(self, model: Model, media: Media, scan: ScanStarted) -> None:
         """Handle the start of the scan."""
-        ...
 
     def advance(self, time_s: float) -> None:
         """Handle progress: decoding is at `time_s` seconds of the video."""
-        ...
 
     def add_picture(self, index: int, clip: NDArray[np.uint8]) -> None:
         """Handle a window's pixels as the model sees them, uint8 (T, H, W, 3), valid during the call."""
 
     def add_cut(self, time_s: float) -> None:
         """Handle a scene cut at `time_s` seconds."""
-        ...
 
     def add_window(
         self, index: int, padded: bool, scores: NDArray[np.float32], features: NDArray[np.float32] | None = None
     ) -> None:
         """Handle the scores of a window, float32 (classes,), and its features if the request wants them."""
-        ...
 
     def finish(self, decode_s: float, infer_s: float) -> None:
         """Handle the end of the scan, with the seconds spent on decoding and inference."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

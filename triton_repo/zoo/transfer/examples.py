@@ -16,7 +16,7 @@ from pathlib import Path
 
 from app.errors import UnsupportedMedia
 from app.files import DamagedFile, open_file
-from app.media.formats import HEAD_BYTES, Kind, sniff
+from app.media.formats import HEAD_BYTES, Kind, recognise
 from triton_repo.zoo import ModelError, listed
 from triton_repo.zoo.architectures.downloads import sha256_of
 
@@ -224,7 +224,7 @@ def _label(text: str, where: str) -> str:
 def _facts(file: Path) -> tuple[Kind, str, Stamp]:
     stamp = _stamp(file)
     with open_file(file, follow_links=True) as content:
-        kind = sniff(content.read(HEAD_BYTES))
+        kind = recognise(content.read(HEAD_BYTES)).kind
     return kind, sha256_of(file), stamp
 
 

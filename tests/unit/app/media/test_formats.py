@@ -1,7 +1,7 @@
 import pytest
 
 from app.errors import LimitExceeded, UnsupportedMedia
-from app.media.formats import HEAD_BYTES, recognise, sniff
+from app.media.formats import HEAD_BYTES, recognise
 from app.media.types import Limits
 
 TS = b"\x47" + bytes(187)
@@ -62,12 +62,12 @@ def test_a_picture_or_animation_is_recognised(head, form):
 )
 def test_everything_else_is_refused(head):
     with pytest.raises(UnsupportedMedia):
-        sniff(head)
+        recognise(head)
 
 
 def test_refusal_of_playlist_says_what_to_send_instead():
     with pytest.raises(UnsupportedMedia, match="send the video itself"):
-        sniff(b"#EXTM3U\n")
+        recognise(b"#EXTM3U\n")
 
 
 @pytest.mark.parametrize("lead", [1, 50, 187, 1000, 12_000])

@@ -131,10 +131,7 @@ class SrgbScaler:
 
 
 def _rgb_codes(planes: NDArray[np.float32], space: int, limited: bool) -> NDArray[np.float32]:
-    """Return RGB 0 to 1 (height, width, 3) from grey, RGB or YUV.
-
-    ICtCp is returned unchanged, because its matrix needs linear light.
-    """
+    """Return RGB 0 to 1 (height, width, 3) from grey or YUV; ICtCp unchanged, because its matrix needs linear light."""
     if limited:
         planes = planes * (65535 / 256)
         luma, chroma = (planes[..., :1] - 16) / 219, (planes[..., 1:] - 128) / 224

@@ -126,10 +126,7 @@ def is_animated_png(head: bytes) -> bool:
 
 
 def ts_start(head: bytes) -> int | None:
-    """Return the offset of the first MPEG-TS packet, or None.
-
-    It is above 0 when a recording starts inside a packet or other bytes come first.
-    """
+    """Return the offset of the first MPEG-TS packet, or None; other bytes may come before it."""
     first = head.find(b"\x47")
     while first >= 0:
         for size in TS_PACKETS:

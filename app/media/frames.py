@@ -36,10 +36,7 @@ def scaled_size(width: int, height: int, resize: int) -> tuple[int, int]:
 
 
 def centre_crop(frame: Pixels, crop: int) -> Pixels:
-    """Return the `crop` x `crop` centre of a Frame, or of a tensor of the same layout; rounds like torchvision.
-
-    The frame must be at least that large.
-    """
+    """Return the `crop` x `crop` centre of a Frame, or of a tensor of the same layout; rounds like torchvision."""
     pixels: Any = frame
     height, width, _ = pixels.shape
     top, left = round((height - crop) / 2), round((width - crop) / 2)
@@ -48,11 +45,7 @@ def centre_crop(frame: Pixels, crop: int) -> Pixels:
 
 
 def clip_shape(request: ClipRequest, size: int) -> tuple[int, int, int, int]:
-    """Return (T, crop, crop, 3), the shape of every clip in a region of `size` bytes.
-
-    Raises:
-        ValueError: The request does not fit, which is an error of the caller and never of the media.
-    """
+    """Return (T, crop, crop, 3), the shape of every clip in a region of `size` bytes; raises ValueError."""
     count, length = request.shape
     if length < 1 or count != len(request.offsets):
         raise ValueError("clips need one length above zero and one offset each")

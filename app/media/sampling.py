@@ -29,18 +29,12 @@ Times: TypeAlias = tuple[tuple[float, ...], ...]  # one row of seconds per clip
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Display times of a video's frames, as a reader measured them.
+    """Display times of a video's frames in seconds after the first one, as a reader measured them."""
 
-    `times_s` (frames,) are seconds after the first frame and never decrease. `keys_s` (keys,) are the times of the key
-    frames. `end_s` is when the last frame disappears. `gap_s` is the usual time between two frames: the median, at most
-    MAX_GAP_S.
-    """
-
-    times_s: NDArray[np.float64]
-    keys_s: NDArray[np.float64]
-    end_s: float
-
-    gap_s: float
+    times_s: NDArray[np.float64]  # (frames,), never decreasing
+    keys_s: NDArray[np.float64]  # (keys,), of the key frames
+    end_s: float  # when the last frame disappears
+    gap_s: float  # usual time between two frames: the median, at most MAX_GAP_S
 
     @classmethod
     def of(cls, times_s: NDArray[np.float64], keys_s: NDArray[np.float64], end_s: float) -> Timing:
@@ -66,8 +60,7 @@ class Timing:
 class EvenClips:
     """Layout of `count` clips of `frames` frames, `step_s` seconds from frame to frame, spread evenly over a video.
 
-    Each clip moves by at most `max_shift_s` seconds to start at the key frame nearest to its position, within its own
-    part of the video.
+    Each clip moves by at most `max_shift_s` seconds, within its part of the video, to start at the nearest key frame.
     """
 
     frames: int
@@ -119,20 +112,14 @@ def _frame_start(timing: Timing, time_s: float) -> float:
 
 
 def nearest_key(start_s: float, part_s: tuple[float, float], keys_s: NDArray[np.float64]) -> float:
-    """Return the key frame nearest to `start_s` among those in `part_s`, or `start_s` if there is none.
-
-    A clip that starts at a key frame needs no frames decoded before it.
-    """
+    """Return the key frame nearest to `start_s` among those in `part_s`, or `start_s` if there is none."""
     low, high = part_s
     keys = keys_s[(keys_s >= low - EQUAL_S) & (keys_s <= high + EQUAL_S)]
     return float(keys[np.abs(keys - start_s).argmin()]) if len(keys) else start_s
 
 
 def frames_at(timing: Timing, times_s: Sequence[float] | NDArray[np.float64]) -> list[int]:
-    """Return the number of the frame for each time: the nearest within half a usual gap, else the one on screen.
-
-    The frame on screen is the last one shown at or before that time. If two frames are equally near, it is the earlier.
-    """
+    """Return the number of the frame for each time: the nearest within half a usual gap, else the one on screen."""
     targets_s = np.asarray(times_s, np.float64)
     frame_times_s = timing.times_s
     current = (np.searchsorted(frame_times_s, targets_s + EQUAL_S, side="right") - 1).clip(0)

@@ -21,10 +21,7 @@ class Exit(Enum):
 
 
 def classify(exit_code: int) -> Exit:
-    """Return why a process with this exit code ended; multiprocessing reports signal 9 as -9.
-
-    A plain exit status counts as the file's fault, because our code never exits a decoder while it reads a file.
-    """
+    """Return why a process ended; a plain exit status is the file's fault: our code exits no decoder that reads one."""
     if exit_code == -signal.SIGXCPU:
         return Exit.TIME_LIMIT
     if exit_code == _UNKNOWN:

@@ -149,10 +149,7 @@ def _hints(name: str) -> tuple[type[Any], tuple[Any, ...]]:
 
 
 def _error(module: str, name: str, arguments: Any, traceback: str) -> Exception:
-    """Return the error for a message.
-
-    It is one of our errors that a decoder may raise, a built-in exception, or RuntimeError in place of any other.
-    """
+    """Return one of our errors that a decoder may raise, a built-in exception, or RuntimeError in place of others."""
     if not (isinstance(module, str) and isinstance(name, str) and isinstance(traceback, str)):
         raise ValueError("an error needs a module, a name and a traceback")
     arguments = [word for word in arguments if isinstance(word, int | str) and _is_scalar(word)]

@@ -61,10 +61,7 @@ def nobody() -> pwd.struct_passwd:
 
 
 def apply_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
-    """Put every available layer around this process and return all layers.
-
-    The process must have a single thread, unless it decodes on a GPU.
-    """
+    """Put every available layer around this process, of one thread unless it has a GPU; return all layers."""
     layers = [_attempt("limits", lambda: limit(confinement.memory_bytes, confinement.gpu is not None))]
     if confinement.mode == "off":
         handles.hold(confinement.writable, ())

@@ -8,10 +8,7 @@ OPEN_FILES = 128  # a video, its region, the pipes to the service, and files tha
 
 
 def limit(memory_bytes: int, has_gpu: bool) -> str:
-    """Set the limits irreversibly; with `has_gpu`, on top of what this process already uses.
-
-    CUDA maps the memory of the host and of every GPU into one address space, and keeps many devices open.
-    """
+    """Set the limits irreversibly; with `has_gpu`, on top of what CUDA has already mapped and opened."""
     open_files = OPEN_FILES
     if has_gpu:
         memory_bytes += address_space()

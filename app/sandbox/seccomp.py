@@ -1,6 +1,4 @@
-"""Seccomp: filter of the system calls that a process may make, through libseccomp.
-
-Every Debian has libseccomp, because apt depends on it.
+"""Seccomp: filter of the system calls that a process may make, through libseccomp, which every Debian has.
 
 https://man7.org/linux/man-pages/man3/seccomp_rule_add.3.html
 """

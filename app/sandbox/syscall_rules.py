@@ -43,11 +43,7 @@ def decoder_rules() -> list[SyscallRule]:
 
 
 def container_rules() -> list[SyscallRule]:
-    """Return the rules for a process that has CUDA open.
-
-    They include starting programs: CUDA would only start nvidia-modprobe, which creates devices that exist by now and
-    is absent in most containers.
-    """
+    """Return the rules for a process that has CUDA open, which starts no program but nvidia-modprobe."""
     return [
         *(SyscallRule(name) for name in (*_CONTAINER_CALLS.split(), "execve", "execveat")),
         *(SyscallRule("clone", errno.EPERM, 0, MASKED_EQUAL, flag, flag) for flag in _NAMESPACES),

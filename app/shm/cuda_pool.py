@@ -1,8 +1,7 @@
 """Slot pool with a mirror on a GPU: decoders write to host memory, and one copy brings a clip to the device.
 
-The host region is that of app/shm/pool.py, page-locked so that CUDA copies from it without the processor. Decoder
-processes see a file in /dev/shm. Only decoders on the GPU see the mirror (app/shm/cuda_region.py); clips that they
-write are copied to the host when something reads them there.
+The host region is page-locked, so that CUDA copies from it without the processor. Only decoders on the GPU see the
+mirror (app/shm/cuda_region.py); clips that they write are copied to the host when something reads them there.
 """
 
 import logging
@@ -16,12 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class CudaSlotPool(SlotPool):
-    """Slot pool with a mirror on a GPU in `device`.
-
-    Raises:
-        CudaError: The GPU cannot hold the mirror.
-        RegionError: The host region cannot be created.
-    """
+    """Slot pool with a mirror on a GPU in `device`; raises CudaError or RegionError if one cannot be created."""
 
     device: DeviceRegion
 
@@ -50,13 +44,8 @@ def open_pool(
 ) -> SlotPool:
     """Return the slot pool of a worker.
 
-    Args:
-        transport: CLIPSTACK_TRANSPORT. `auto` falls back to system shared memory and logs why; `cuda` raises
-            RegionError.
-        count: Number of slots.
-        slot_bytes: Size of a slot in bytes.
-        gpu: CUDA's number of the GPU, None if no GPU is usable.
-        cuda: Factory of the CUDA runtime.
+    `transport` is CLIPSTACK_TRANSPORT: `auto` falls back to system shared memory and logs why, `cuda` raises
+    RegionError. `gpu` is CUDA's number of the GPU, None if no GPU is usable.
     """
     if transport == "cuda" and gpu is None:
         raise RegionError("CLIPSTACK_TRANSPORT=cuda needs a GPU, and none can be used: set auto, shm or inline")

@@ -58,10 +58,9 @@ class DeviceRegion:
         return REFERENCE.pack(self.handle, self.region.encode(), self.region_bytes, offset, self.device)
 
     async def upload(self, offset: int, count: int) -> None:
-        """Copy the first `count` bytes of the slot at `offset` to the GPU and wait for the end.
+        """Copy the first `count` bytes of the slot at `offset` to the GPU and wait for the end; raise CudaError.
 
-        Raises CudaError on failure. A copy cannot be cancelled. One that nobody awaits any more is harmless, because
-        the next copy to the slot runs after it.
+        A copy cannot be cancelled. One that nobody awaits is harmless: the next copy to the slot runs after it.
         """
         assert self._address is not None
         if offset not in self._gpu_clips:

@@ -162,10 +162,7 @@ class Stream:
 async def open_stream(
     task: ScanTask, slots: SlotPool, patience_s: float, confinement: SandboxConfig
 ) -> AsyncIterator[Stream]:
-    """Run a scan in a new process for the duration of the block.
-
-    On exit the process is dead and the slots that it did not fill are free.
-    """
+    """Run a scan in a new process for the block; then it is dead, and the slots that it did not fill are free."""
     confinement.admit(task.source.path)
     context = forkserver()
     ours, theirs = context.Pipe()

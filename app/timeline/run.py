@@ -27,10 +27,7 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TimelineRequest:
-    """Parameters of one timeline; None selects the model's value (`app/timeline/windows.py`).
-
-    With `embedding` the sink gets the features of each window too.
-    """
+    """Parameters of one timeline; None selects the model's value. With `embedding` the sink gets features too."""
 
     model: str
     window_s: float | None

@@ -169,10 +169,7 @@ class _Pending:
 
 
 class _PendingWindows:
-    """Incomplete windows, in order.
-
-    Consecutive windows with the same frames share one entry: a frame that lasts an hour needs one, not thousands.
-    """
+    """Incomplete windows, in order; those with the same frames share one entry, for a frame that lasts an hour."""
 
     def __init__(self, rows: NDArray[np.int64], spec: ScanSpec) -> None:
         self._rows, self._first, self._side = rows, spec.first, spec.crop
@@ -211,10 +208,7 @@ def _frame_numbers(timing: Timing, windows: Windows, first: int) -> NDArray[np.i
 
 
 def _compared_frames(timing: Timing, start_s: float) -> NDArray[np.bool_]:
-    """Return which frames are compared for cuts, bool (frames,).
-
-    It is one frame every COMPARE_INTERVAL_S, on the same raster for every `start_s`.
-    """
+    """Return which frames are compared, bool (frames,): one every COMPARE_INTERVAL_S, whatever the start."""
     compared = np.zeros(len(timing.times_s), np.bool_)
     count = int(float(timing.times_s[-1]) / COMPARE_INTERVAL_S) + 2
     compared[frames_at(timing, np.arange(int(start_s / COMPARE_INTERVAL_S), count) * COMPARE_INTERVAL_S)] = True

@@ -26,10 +26,7 @@ TOUCHES_S = 1e-6  # tolerance: a window that ends at the frame of a cut does not
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Stretch of one label.
-
-    `label` is the index of the class, `score` its mean over the windows that were merged.
-    """
+    """Stretch of one label: the index of the class, and its mean score over the windows that were merged."""
 
     start_s: float
     end_s: float
@@ -50,12 +47,7 @@ def merge_windows(
     are averaged over the frames within AVERAGE_S, inside a shot. Averaging halves the lead of a short label: a change
     then needs half of `margin`.
 
-    Args:
-        scores: float32 (windows, classes), of the first of `windows`.
-        windows: Position of the windows.
-        end_s: End of the last segment in seconds.
-        cuts_s: Times of the cuts, rising, in seconds.
-        margin: Lead that a new label needs.
+    `scores` is float32 (windows, classes), of the first of `windows`; `cuts_s` are the rising times of the cuts.
     """
     merged: list[Segment] = []
     if not len(scores):
@@ -79,10 +71,7 @@ def hysteresis(windows: Windows, margin: float) -> tuple[float, int]:
 
 
 def limit_segments(maximum: int, merge: Callable[[float], list[Segment]], margin: float) -> list[Segment]:
-    """Return the result of `merge` with `margin`, raised until there are at most `maximum` segments.
-
-    If cuts alone make more, the longest segments are kept.
-    """
+    """Return at most `maximum` segments of `merge`: with a larger `margin`, or the longest if cuts alone make more."""
     merged = merge(margin)
     while len(merged) > maximum and margin < MAX_MARGIN:
         margin = 4 * max(margin, 0.1)
@@ -128,10 +117,9 @@ def runs(values: NDArray[np.intp] | NDArray[np.bool_]) -> Iterator[tuple[int, in
 
 
 def steady(scores: NDArray[np.float32], change: float, reach: int) -> NDArray[np.intp]:
-    """Return the label of each window that maximises the sum of scores minus `change` for each change of label.
+    """Return the label of each window that maximises the sum of scores minus `change` for each change (Viterbi, 1967).
 
-    `scores` is (windows, classes); each row counts as the mean of the rows up to `reach` away. Dynamic programming from
-    the first window to the last (Viterbi, IEEE Transactions on Information Theory 13, 1967).
+    `scores` is (windows, classes); each row counts as the mean of the rows up to `reach` away.
     """
     best = _mean(scores, 0, reach).astype(np.float64)
     steps: list[tuple[NDArray[np.bool_], int]] = []  # one byte a score: a long film has a hundred million of them

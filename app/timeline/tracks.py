@@ -45,12 +45,7 @@ def merge_passing(scores: NDArray[np.float32], extent: Extent, rule: DecisionRul
     segment starts or ends only if its label is above or below its threshold by `margin` on average for the length of a
     window, or by more for a shorter time. The distance to a threshold t counts in parts of the smaller of t and 1 - t,
     so that at 0.5 it equals the lead of "true" over "false". A segment's mean score is at least its threshold.
-
-    Args:
-        scores: float32 (windows, classes), of the first windows of `extent`.
-        extent: Position of the windows.
-        rule: The rule that decides which labels pass.
-        margin: Lead that a change needs.
+    `scores` is float32 (windows, classes), of the first windows of `extent`.
     """
     place = (extent.windows, extent.end_s, extent.cuts_s)
     if rule.thresholds is None:
@@ -97,10 +92,7 @@ def _leads(scores: NDArray[np.float32], thresholds: NDArray[np.float64]) -> Lead
 
 
 def _steady_states(leads: Leads, change: float) -> NDArray[np.bool_]:
-    """Return for each window and label whether it is on, bool (n, labels), from leads (n, labels).
-
-    The states of a label maximise the sum of the leads where it is on, minus `change` for each change (Viterbi).
-    """
+    """Return states, bool (n, labels), that maximise the leads where on, minus `change` for each change (Viterbi)."""
     states = np.empty(leads.shape, np.bool_)
     switch_on, switch_off = np.empty_like(states), np.empty_like(states)
     on, off = leads[0], np.zeros(leads.shape[1])

@@ -92,10 +92,7 @@ class WindowInference:
         return self._last_scores
 
     async def _yield_to_uploads(self) -> None:
-        """Wait until no upload waits, or for MAX_YIELD_S.
-
-        The scan pauses too, because no slot becomes free for it.
-        """
+        """Wait until no upload waits, or for MAX_YIELD_S; the scan pauses too, because no slot becomes free for it."""
         deadline = time.monotonic() + MAX_YIELD_S
         while self._pending and self._services.has_waiting_uploads() and time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)

@@ -32,19 +32,13 @@ class Grid:
         return (self.frames - 1) * self.step_s
 
     def fit(self, last_frame_s: float) -> Windows:
-        """Return the windows that fit between 0 and `last_frame_s`, the time of the last frame.
-
-        There is at least one window; in a shorter video it is padded.
-        """
+        """Return the windows that fit between 0 and `last_frame_s`; one that is padded in a shorter video."""
         return Windows(self, 1 + math.floor(max(0.0, last_frame_s - self.span_s) / self.hop_s + 1e-6))
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Row of `count` windows on a grid.
-
-    Window `i` starts at `start_s(i)`. Its frames are the nearest to `times_s()[i]`.
-    """
+    """Row of `count` windows on a grid; the frames of window `i` are the nearest to `times_s()[i]`."""
 
     grid: Grid
     count: int

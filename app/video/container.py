@@ -61,12 +61,7 @@ def _readable(source: Source, demuxer: str, end: Ending | None) -> Source:
 def open_container(
     source: Source, demuxer: str, hwaccel: HWAccel | None = None, threads: int = 1, end: Ending | None = None
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a video with PyAV, decoding with `threads` threads; `end` is how the file ends, if that is known already.
-
-    Raises:
-        UnsupportedMedia: FFmpeg detects another format, or the codec is not allowed.
-        NoVideoStream: The file has no video.
-    """
+    """Open a video with PyAV; `end` is how the file ends, if that is known. Raises UnsupportedMedia, NoVideoStream."""
     source = _readable(source, demuxer, end)
     options = {"format_whitelist": demuxer, "protocol_whitelist": "file,subfile"}
     try:

@@ -58,12 +58,7 @@ def decode(
 
 
 def check_length(reader: Reader, limits: Limits | None) -> Reader:
-    """Return the reader after checking that its video is sufficiently complete and within the limits.
-
-    Raises:
-        Undecodable: More than 1 % of the frames, and more than 2, are missing.
-        LimitExceeded: The video has too many frames, or is too long.
-    """
+    """Return the reader; raise Undecodable if more than 1 % of its frames are missing, or LimitExceeded."""
     total = len(reader.timing.times_s)
     if reader.missing > max(2, total // 100):  # an index that is off by one is not damage
         raise Undecodable("the file is cut off: frames in its index are missing; send the complete file")

@@ -29,10 +29,7 @@ decord.logging.set_level(decord.logging.QUIET)
 def open_decord_reader(
     source: Source, media: Media, demuxer: str, size: tuple[int, int], video: OpenVideo | None = None
 ) -> DecordReader | None:
-    """Open a video with frames of `size` (width, height); None if decord cannot read it or its frames are not exact.
-
-    `video` is the source if it is open already, which saves opening it to check.
-    """
+    """Open a video with frames of `size` (width, height); None if decord cannot read it or its frames are not exact."""
     if (
         media.codec in _MISCOUNTED_CODECS
         or not media.shown_as_stored
@@ -53,19 +50,14 @@ def open_decord_reader(
 def _has_intact_frames(width: int) -> bool:
     """Return whether decord returns intact frames of this width.
 
-    It computes the number of channels as the length of a row in memory divided by the width. FFmpeg pads rows to a
-    power of two that depends on the processor: 96 pixels in a row of 128 become four channels.
+    It takes a padded row's length divided by the width for the number of channels: 96 pixels in a row of 128 have four.
     """
     padded = (-(-width // to) * to for to in (16, 32, 64, 128))
     return all(row == width or 3 * row % width for row in padded)
 
 
 def _has_exact_frames(source: Source, demuxer: str, video: OpenVideo | None) -> bool:
-    """Return whether decord may open this file and counts its frames correctly.
-
-    decord bundles an older FFmpeg than PyAV's, which opens every stream, used or not, so all codecs in the file must be
-    on our lists.
-    """
+    """Return whether decord counts this file's frames correctly, and all its codecs are allowed, used or not."""
     opened = nullcontext((video.container, video.stream)) if video else open_container(source, demuxer)
     with opened as (container, stream):
         cut_by_edits = demuxer == "mov" and any(entry.is_discard for entry in stream.index_entries)

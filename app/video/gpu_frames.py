@@ -43,8 +43,7 @@ def hwaccel(number: int) -> HWAccel:
 def create_context(number: int) -> HWAccel:
     """Create this process's context on a GPU; it lasts as long as the returned object. Raises av.error.FFmpegError.
 
-    FFmpeg must create it before torch does: it needs one that sleeps while it waits, and refuses torch's
-    ("Primary context already active with incompatible flags", libavutil/hwcontext_cuda.c).
+    FFmpeg must create it before torch does, because it refuses torch's (libavutil/hwcontext_cuda.c).
     """
     return hwaccel(number).create(Codec("h264", "r"))
 
@@ -92,8 +91,7 @@ class DeviceReader(PacketReader):
 def to_rgb(luma: Tensor, chroma: Tensor, size: tuple[int, int], space: int, full_range: bool) -> Tensor:
     """Return uint8 RGB (height, width, 3) of `size` (width, height) from NV12 or P010.
 
-    P010 has its samples in the upper bits. `luma` is (H, W), `chroma` (H // 2, W // 2, 2). Scaling comes first and is
-    bicubic, as in FFmpeg.
+    `luma` is (H, W), `chroma` (H // 2, W // 2, 2). Scaling comes first and is bicubic, as in FFmpeg.
     """
     planes = [
         interpolate(plane.float(), (size[1], size[0]), mode="bicubic", align_corners=False, antialias=True)[0]

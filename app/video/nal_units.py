@@ -1,11 +1,8 @@
 """NAL units in packets of H.264 and HEVC: check of a packet, detection of IDR pictures and of second fields.
 
-In MP4 and Matroska each unit follows its length. The decoder configuration gives the size of the length field:
-ISO/IEC 14496-15, `lengthSizeMinusOne` of the AVCDecoderConfigurationRecord and the HEVCDecoderConfigurationRecord.
-In intact files the units fill the packet exactly.
-
-MPEG transport streams and files made of them may have a packet for each field; a decoder makes one frame of two. Only
-the beginning of a packet's first slice is parsed (ITU-T H.264, 7.3.2.1.1 and 7.3.3).
+In MP4 and Matroska each unit follows its length, whose size is `lengthSizeMinusOne` of the decoder configuration
+(ISO/IEC 14496-15). MPEG transport streams and files made of them may have a packet for each field of a frame. Only the
+beginning of a packet's first slice is parsed (ITU-T H.264, 7.3.2.1.1 and 7.3.3).
 """
 
 from __future__ import annotations

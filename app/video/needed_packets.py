@@ -12,10 +12,7 @@ class NeededPackets:
         packets    R x x f x x x R x x x R x f x x
         decoded    R x x f               R x f      then the decoder is drained
 
-    Args:
-        needed: Timestamps of the needed frames.
-        restarts: Timestamps of the key frames at which decoding restarts, rising; none if these are unknown, and then
-            every packet is decoded.
+    `restarts` are the timestamps of these key frames, rising; none if they are unknown, and then all is decoded.
     """
 
     def __init__(self, needed: Collection[int], restarts: Sequence[int]) -> None:

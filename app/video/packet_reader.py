@@ -47,12 +47,7 @@ class PacketReader:
     _delay: int | None = None  # packets from a frame's own to the one after which the decoder returns it
 
     def __init__(
-        self,
-        source: Source,
-        demuxer: str,
-        media: Media,
-        size: tuple[int, int],
-        resources: Resources = DEFAULTS,
+        self, source: Source, demuxer: str, media: Media, size: tuple[int, int], resources: Resources = DEFAULTS
     ) -> None:
         video = resources.video
         self._source, self._demuxer, self._media = source, demuxer, media
@@ -195,10 +190,7 @@ class PacketReader:
     def _decode(
         self, stream: VideoStream, packets: Iterator[VideoPacket], key: tuple[int, int]
     ) -> Iterator[VideoFrame]:
-        """Yield frames from the packet `key`; started elsewhere, a decoder returns garbage or nothing.
-
-        All requested frames are included. Others may be missing if no requested frame refers to them.
-        """
+        """Yield frames from the packet `key`: all requested ones, and those that they refer to."""
         has_started = False
         decoder = alpha_decoder(stream) or stream.codec_context
         for packet in packets:

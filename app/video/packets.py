@@ -33,8 +33,7 @@ BROADCAST = frozenset({"mpegts", "mpeg", "ogg"})  # FFmpeg's demuxers with AVFMT
 def demux(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
     """Yield the packets of `stream`, from the container's position on.
 
-    PyAV's own `demux` raises IndexError at the first packet of a stream that begins later in the file (MPEG-TS, FLV).
-    That packet is another stream's: reading goes on after it.
+    PyAV's own `demux` raises IndexError at the first packet of another stream that begins later (MPEG-TS, FLV).
     """
     while True:
         try:
@@ -154,11 +153,7 @@ class PacketList:
 
 
 def list_packets(packets: Iterable[VideoPacket], stream: VideoStream, demuxer: str, cut_off: bool) -> PacketList:
-    """Read all packets of a stream; omit the last one, which is incomplete, if the file is `cut_off`.
-
-    Raises:
-        Undecodable: No frame is shown.
-    """
+    """Read all packets of a stream, without the incomplete last one of a file that is `cut_off`; raise Undecodable."""
     base = float(stream.time_base or 1)
     clock = Clock(1 / base, demuxer)
     stamps: list[int] = []
@@ -218,10 +213,7 @@ def packets_on_clock(container: InputContainer, stream: VideoStream, demuxer: st
 
 
 def _restarts_decoding(stream: VideoStream, packet: memoryview, pairs: FieldPairs) -> bool:
-    """Return whether no frame after this key frame's packet refers to a frame before it.
-
-    Never if frames may have two packets, one for each field, because the second would be lost.
-    """
+    """Return whether no frame after this key frame refers to one before it; False if frames may have two packets."""
     codec = stream.codec.canonical_name
     lengths = 0 if pairs.are_possible else length_bytes(codec, stream.codec_context.extradata)
     return stream.codec.intra_only or (lengths > 0 and is_idr(codec, packet, lengths))

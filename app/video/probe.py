@@ -37,10 +37,7 @@ THREADED_PIXELS = 1280 * 720  # of a frame from which more than one thread pays:
 
 @dataclass(frozen=True, slots=True)
 class OpenVideo:
-    """A video that was opened to read its properties: readers continue with it, because opening is expensive.
-
-    `packets` are those that were read for the first frame; the container is at the packet after them.
-    """
+    """A video that was opened to read its properties, and the `packets` up to its first frame; readers go on there."""
 
     demuxer: str
     container: InputContainer
@@ -57,19 +54,12 @@ class OpenVideo:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Resources of one decoding.
+    """Resources of one decoding."""
 
-    Attributes:
-        threads: Number of decoding threads of PyAV, for large frames. If over 1, another thread scales frames.
-        gpu: Decoder whose frames stay on a GPU, which is tried first.
-        video: The source, if it is open already.
-        animation: The source, if it is an animation that was read already.
-    """
-
-    threads: int = 1
-    gpu: "DeviceDecoder | None" = None
-    video: OpenVideo | None = None
-    animation: ReadPicture | None = None
+    threads: int = 1  # decoding threads of PyAV, for large frames; if over 1, another thread scales frames
+    gpu: "DeviceDecoder | None" = None  # tried first; its frames stay on a GPU
+    video: OpenVideo | None = None  # the source, if it is open already
+    animation: ReadPicture | None = None  # the source, if it is an animation that was read already
 
 
 DEFAULTS = Resources()
@@ -154,10 +144,7 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
 
 
 def _check_frames(source: Source, demuxer: str, stream: VideoStream, limits: Limits) -> None:
-    """Refuse a video with too many frames.
-
-    An MP4 counts by its index, which lists every frame; a header only makes a claim.
-    """
+    """Refuse a video with too many frames: an MP4 by its index, because a header only makes a claim."""
     if demuxer == "gif" and stream.frames > MAX_GIF_FRAMES:
         raise LimitExceeded(f"the GIF has more than the {MAX_GIF_FRAMES} frames allowed")
     if demuxer != "mov":
@@ -170,10 +157,7 @@ def _check_frames(source: Source, demuxer: str, stream: VideoStream, limits: Lim
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, packets: list[VideoPacket]) -> VideoFrame:
-    """Return the first frame that can be decoded; it has the rotation and the true coded size.
-
-    The packets that were read are added to `packets`.
-    """
+    """Return the first frame that can be decoded, and add the packets that were read to `packets`."""
     for packet in islice(demux(container, stream), FIRST_FRAME_PACKETS):
         if len(packets) <= MOST_KEPT_PACKETS:
             packets.append(packet)
@@ -189,10 +173,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, packets: list[V
 
 
 def _drained(packet: VideoPacket) -> list[VideoFrame]:
-    """Return the frame of the first packet at once, if its decoder would hold it back to put frames in order.
-
-    Without this, several more frames would be decoded. The result is empty for other decoders, and for half a frame.
-    """
+    """Return the frame of the first packet, if its decoder would hold it back until it has several more."""
     decoder = packet.stream.codec_context
     if packet.stream.codec.canonical_name not in REORDERED_CODECS:
         return []

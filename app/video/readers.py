@@ -1,11 +1,9 @@
 """Video readers on decord and PyAV: they open a video, report the time of each frame, and return chosen frames.
 
-H.264 and HEVC in MP4 and Matroska are read with PyAV, by timestamp, because frames that no
-other frame refers to can then be skipped: 5 to 40 % faster than decord for the same frames
-(docs/decisions/0009-two-readers.md). decord reads other codecs where it is reliable. It counts packets, and not every
-file has one for each frame shown: decord2 3.4.0 silently returns wrong frames for MPEG-TS, MPEG-PS, ASF, AVI with
-B-frames, MPEG-2 and MPEG-4 with B-frames in MP4 and Matroska, and MP4 whose edit list cuts into a group of pictures.
-PyAV reads those too.
+H.264 and HEVC are read with PyAV, which can skip frames that no other frame refers to. decord reads other codecs where
+it is reliable (docs/decisions/0009-two-readers.md). It counts packets, and not every file has one for each frame:
+decord2 3.4.0 silently returns wrong frames for MPEG-TS, MPEG-PS, ASF, AVI with B-frames, MPEG-2 and MPEG-4 with
+B-frames in MP4 and Matroska, and MP4 whose edit list cuts into a group of pictures.
 """
 
 from app.images.animations import ANIMATED, AnimationReader

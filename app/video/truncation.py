@@ -24,17 +24,11 @@ _BOXES = {b"moof", b"mdat", b"styp", b"sidx", b"mfra", b"free", b"skip", b"emsg"
 
 
 class Ending(NamedTuple):
-    """End of a file.
+    """End of a file."""
 
-    Attributes:
-        cut_off: Whether the file ends before its structure does.
-        fragmented: Whether it is an MP4 with an index for each fragment, which survives a cut.
-        trailing_bytes: Number of bytes at the end that are part of an index, which FFmpeg would reject.
-    """
-
-    cut_off: bool
-    fragmented: bool = False
-    trailing_bytes: int = 0
+    cut_off: bool  # the file ends before its structure does
+    fragmented: bool = False  # an MP4 with an index for each fragment, which survives a cut
+    trailing_bytes: int = 0  # bytes at the end that are part of an index, which FFmpeg would reject
 
 
 class _Bytes:

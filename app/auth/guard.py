@@ -140,11 +140,14 @@ def _release_quota(error: BaseException | None) -> None:
 
 def hold_quota_until_sent(stream: Iterator[str]) -> Iterator[str]:
     """Return `stream`, which keeps the request counted in its key's quota until it ends or is closed."""
-    quota: ExitStack = g.pop("quota", None) or ExitStack()
+    return held_until_sent(stream, g.pop("quota", None) or ExitStack())
+
+
+def held_until_sent(stream: Iterator[str], held: ExitStack) -> Iterator[str]:
+    """Return `stream`, which closes `held` when it ends or is closed."""
 
     def stream_and_release() -> Iterator[str]:
-        """Yield an empty string, then the stream; release the quota at the end."""
-        with quota:
+        with held:
             yield ""
             yield from stream
 

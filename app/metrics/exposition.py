@@ -17,9 +17,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.auth.keys import KeyFile
-from app.errors import KeyStoreUnavailable
+from app.errors import KeyStoreUnavailable, NotReady
 from app.files import DamagedFile, read_file
 from app.jobs.stats import JobStats
+from app.jobs.storage.store import JobStore
 from app.metrics import multiprocess
 from app.metrics.definitions import FAMILIES
 from app.metrics.recorder import MetricsRecorder
@@ -36,16 +37,10 @@ class Exposition:
     `facts` is called at each scrape for the current state of the worker that answers.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        recorder: MetricsRecorder,
-        job_stats: JobStats,
-        watchdog: Path,
-        facts: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        self._settings, self._recorder, self._job_stats, self._facts = settings, recorder, job_stats, facts
-        self._watchdog = watchdog
+    def __init__(self, settings: Settings, recorder: MetricsRecorder, facts: Callable[[], Mapping[str, Any]]) -> None:
+        self._settings, self._recorder, self._facts = settings, recorder, facts
+        self._job_stats = JobStats(JobStore(settings.data_dir / "jobs"))
+        self._watchdog = settings.run_dir / "watchdog" / "watchdog.prom"
         self._keys = KeyFile(settings.keys_file)
 
     def text(self) -> bytes:
@@ -72,7 +67,7 @@ class Exposition:
 
     def _current(self) -> Iterator[Metric]:
         """Yield the gauges that are read at each scrape."""
-        settings, facts = self._settings, self._facts()
+        settings, facts = self._settings, self._current_facts()
         jobs, now = self._job_stats.count(), time.time()
         yield _gauge("clipstack_info", {(_version(), settings.model): 1})
         triton_answers = facts.get("triton_answers", False)
@@ -92,6 +87,13 @@ class Exposition:
         yield _gauge("clipstack_disk_bytes", {(name,): total for name, (_, total) in disks.items()})
         with suppress(OSError):
             yield _gauge("clipstack_watchdog_age_seconds", {(): max(0.0, now - self._watchdog.stat().st_mtime)})
+
+    def _current_facts(self) -> Mapping[str, Any]:
+        """Return the components' state, empty while the worker is not ready."""
+        try:
+            return self._facts()
+        except NotReady:
+            return {}
 
     def _damaged_keys(self) -> int:
         """Return how many keys cannot be used; 1 for a file that cannot be read."""

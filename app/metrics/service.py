@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from app.errors import NotReady
-from app.jobs.stats import JobStats
-from app.jobs.storage.store import JobStore
 from app.metrics import multiprocess
 from app.metrics.exposition import Exposition
 from app.metrics.history import History, point
@@ -34,9 +31,7 @@ class MetricsService:
     @cached_property
     def exposition(self) -> Exposition:
         """Return the collector over all processes."""
-        job_stats = JobStats(JobStore(self._settings.data_dir / "jobs"))
-        watchdog = self._settings.run_dir / "watchdog" / "watchdog.prom"
-        return Exposition(self._settings, self.recorder, job_stats, watchdog, self._current_stats)
+        return Exposition(self._settings, self.recorder, self._facts)
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -73,10 +68,3 @@ class MetricsService:
         """Write a point of the history if this process must."""
         if self.history and self.history.is_due():
             self.history.write(point(self.exposition.collect()))
-
-    def _current_stats(self) -> Mapping[str, Any]:
-        """Return the components' state, empty while the worker is not ready."""
-        try:
-            return self._facts()
-        except NotReady:
-            return {}

@@ -27,14 +27,10 @@ class Parameter:
         A generated client would send each default in the query, where it would replace the field of a form.
         """
         schema = {name: value for name, value in self.schema.items() if name != "default"}
-        derived = self.schema.get("default", self.schema.get("minimum"))
-        return prop(schema, self.description, derived if self.example is None else self.example)
-
-    @property
-    def description(self) -> str:
-        """Return the help with the default."""
         default = self.schema.get("default")
-        return self.help if default is None else f"{self.help} Default: `{str(default).lower()}`."
+        description = self.help if default is None else f"{self.help} Default: `{str(default).lower()}`."
+        derived = self.schema.get("default", self.schema.get("minimum"))
+        return prop(schema, description, derived if self.example is None else self.example)
 
 
 @dataclass(frozen=True)

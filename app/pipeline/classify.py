@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections.abc import Hashable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
@@ -141,11 +140,14 @@ class Classifier:
                 raise _LongVideo
             self._record_decoding(decoded.clips, offsets)
             context.timings.split("decode", "probe", decoded.probe_s)
-            permit.kind = _kind(model, task, decoded.media)
+            pixels = decoded.media.width * decoded.media.height
+            # Requests with the same have comparable durations
+            permit.kind = (model.name, model.version, clips.count, pixels.bit_length(), task.request.threads)
             context.deadline.check("it was decoded")
             first = await self._copy_clip(offsets[0], model) if request.keep_first_clip else None
         except BaseException:
-            self._release(offsets)
+            for offset in offsets:
+                self.slots.release(offset)
             raise
         with context.timings.stage("infer"):
             scores = await asyncio.gather(*(self._infer(model, offset, features) for offset in offsets))
@@ -204,10 +206,6 @@ class Classifier:
         except TimeoutError:
             raise Overloaded("no room for another clip came free in time; please try again in a moment") from None
 
-    def _release(self, offsets: list[int]) -> None:
-        for offset in offsets:
-            self.slots.release(offset)
-
     async def _infer(self, model: Model, offset: int, features: int) -> Scores:
         """Return the scores of the clip in one slot; the slot is released only when Triton has finished with it."""
 
@@ -242,14 +240,3 @@ def _clips(model: Model, request: ClassifyRequest) -> EvenClips:
         return EvenClips(1, 0.0)
     shift_s = max_shift_s(request.sampling, span_s(model.frames, model.stride, model.fps))
     return EvenClips(model.frames, model.stride / model.fps, request.clips, shift_s)
-
-
-def _kind(model: Model, task: DecodeTask, media: Media) -> Hashable:
-    """Return the key of requests with comparable durations."""
-    return (
-        model.name,
-        model.version,
-        task.request.shape[0],
-        (media.width * media.height).bit_length(),
-        task.request.threads,
-    )

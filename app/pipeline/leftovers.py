@@ -18,7 +18,7 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -37,9 +37,8 @@ def remove_all(uploads: Path) -> int:
     return removed + _remove_folders(Path(tempfile.gettempdir()))
 
 
-def _stale(folder: Path, prefix: str, is_kind: object) -> Iterator[Path]:
+def _stale(folder: Path, prefix: str, is_kind: Callable[[int], bool]) -> Iterator[Path]:
     """Yield the entries of `folder` that belong to this user and are older than STALE_S."""
-    assert callable(is_kind)
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in islice((item for item in entries if item.name.startswith(prefix)), MOST):
             with suppress(OSError):

@@ -141,6 +141,3 @@ def http_url(text: str) -> str:
     if not re.fullmatch(rf"https?://{_HOST.pattern}(/[!-~]*)?", text):
         raise ValueError("must be a URL, such as http://127.0.0.1:4318")
     return text
-
-
-tcp_port = between(1, 65535)

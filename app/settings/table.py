@@ -21,7 +21,6 @@ from app.settings.parsers import (
     receiver_list,
     redis_address,
     source_list,
-    tcp_port,
 )
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,7 +38,7 @@ class SettingsTable:
     """The values of all settings; the environment variable CLIPSTACK_<NAME> sets each."""
 
     host: str = setting("127.0.0.1", str, "Address nginx listens on.")
-    port: int = setting(8080, tcp_port, "Port nginx listens on.")
+    port: int = setting(8080, between(1, 65535), "Port nginx listens on.")
     published: str = setting(
         "",
         str,

@@ -10,11 +10,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
+from app.auth.guard import held_until_sent
 from app.errors import JobNotFound, Overloaded
 from app.jobs.service import JobService
-from app.jobs.storage.records import FINISHED, JobState
+from app.jobs.storage.records import FINISHED
 from app.jobs.storage.store import Job
 from app.web.job_serializers import record_json
 
@@ -39,18 +41,13 @@ class EventStreamLimiter:
             if self._streams.total() >= self._max_streams or is_owner_full:
                 raise Overloaded("too many clients follow jobs now: poll the job itself instead")
             self._streams[owner] += 1
-        quota = self._held_until_end(stream, owner)
-        next(quota)  # a generator that never started (HEAD) would never run its `finally`
-        return quota
+        held = ExitStack()
+        held.callback(self._release, owner)
+        return held_until_sent(stream, held)
 
-    def _held_until_end(self, stream: Iterator[str], owner: str) -> Iterator[str]:
-        """Yield an empty string, then the stream; release the place at the end."""
-        try:
-            yield ""
-            yield from stream
-        finally:
-            with self._lock:
-                self._streams[owner] -= 1
+    def _release(self, owner: str) -> None:
+        with self._lock:
+            self._streams[owner] -= 1
 
 
 def events(service: JobService, job: Job) -> Iterator[str]:
@@ -74,7 +71,7 @@ def events(service: JobService, job: Job) -> Iterator[str]:
             yield _event("end", {"id": job.id, "state": "removed", "error": {"code": error.code}})
             return
         position = service.queue_position(job.id) if state.state == "queued" else None
-        now = (state.state, position, _mark(job, state))
+        now = (state.state, position, state.windows_done, state.percent, state.tries, state.model_version)
         if state.state in FINISHED:
             yield _event("end", record_json(spec, state, position))
             return
@@ -97,10 +94,6 @@ def _version(job: Job) -> tuple[int, ...] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _mark(job: Job, state: JobState) -> tuple[Any, ...]:
-    return (state.windows_done, state.percent, state.tries, state.model_version)
 
 
 def _event(name: str, data: dict[str, Any]) -> str:

@@ -3,8 +3,6 @@
 <data>/damaged/<kind>-<name>-<random>      kind: one of KINDS
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets

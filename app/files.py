@@ -1,7 +1,5 @@
 """Files in folders that several processes share, and that a crash may leave in any state: reads, writes and locks."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -4,8 +4,6 @@ Untrusted text is escaped and truncated, so that it can neither start a new line
 Lines go to stderr. Supervisor writes and rotates the log files (supervisor/programs).
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """The parts of the web app: `create_app` keeps them in `app.extensions` by the names of their classes."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 from flask import current_app

@@ -1,7 +1,5 @@
 """Digest of the software that computes results; a cached result of other software is not used."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version

@@ -1,7 +1,5 @@
 """Check of untrusted values against type hints."""
 
-from __future__ import annotations
-
 import math
 import types
 from functools import cache

@@ -10,8 +10,6 @@ become the baseline. All workers measure at the same time, because they share th
 References: Netflix's concurrency-limits (AIMD, Vegas); the minRTT of Envoy's adaptive concurrency filter.
 """
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from collections.abc import Hashable

@@ -1,7 +1,5 @@
 """Authentication of requests and the quotas of their keys, as one worker sees them."""
 
-from __future__ import annotations
-
 import hmac
 import math
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The command line `clipstack-keys`: create, list, rotate and revoke keys; running services see changes at once."""
 
-from __future__ import annotations
-
 import math
 import re
 import sys

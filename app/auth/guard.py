@@ -5,8 +5,6 @@
 429 too_many_requests     the key's rate or its number of concurrent requests is exceeded
 """
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext

@@ -4,8 +4,6 @@ Each web worker answers key checks in dedicated threads, on a socket with a back
 threads cannot delay them. nginx refuses the upload when no check answers (nginx/snippets/key.conf).
 """
 
-from __future__ import annotations
-
 import logging
 import socket
 import threading

@@ -6,8 +6,6 @@ A plain SHA-256 is enough. Slow hashes (bcrypt, scrypt, Argon2) protect guessabl
 be guessed, and a slow hash at every request would let clients overload the service.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

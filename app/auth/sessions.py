@@ -5,8 +5,6 @@ of one key: it ends when that key is revoked or rotated, and after LIFETIME_S in
 a power loss people log in again at most.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

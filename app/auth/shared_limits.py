@@ -3,8 +3,6 @@
 They are those of app/auth/limits.py. A slot of a node that died is free again after `lease_s`.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Browser sessions in the shared state, so that a login at one node holds at all."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Changes to the key file: serialized by a lock, atomic, and on disk before they return."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@
              clip.json    owner, properties of the file, entries
 """
 
-from __future__ import annotations
-
 import json
 import re
 import secrets

@@ -3,8 +3,6 @@
 Unknown fields are ignored on reading, and missing ones get their defaults, as in the records of jobs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import unicodedata
 from collections.abc import Iterable, Sequence

@@ -3,8 +3,6 @@
 Nothing here fails a request or a job: an answer that cannot be kept is left out and logged.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from contextlib import suppress

@@ -4,8 +4,6 @@ Use it instead of creating an `InferenceServerClient` directly: a Triton that li
 rejects clients without the key.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ A label passes at its threshold or above. The threshold is the request's `min_sc
 the label, else 0.5 for a sigmoid. A softmax without thresholds has one label that passes: the best.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass

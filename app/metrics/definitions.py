@@ -3,8 +3,6 @@
 python -m app.metrics.definitions       prints the table of docs/monitoring.md
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram"]

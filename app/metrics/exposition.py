@@ -1,7 +1,5 @@
 """The response of /metrics: metrics of all processes of this stack, its jobs, its disks and the watchdog."""
 
-from __future__ import annotations
-
 import os
 import struct
 import time

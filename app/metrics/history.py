@@ -1,7 +1,5 @@
 """The last 15 minutes of metrics for /status, in one file: one worker writes it, all read it."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

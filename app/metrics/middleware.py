@@ -1,7 +1,5 @@
 """Request hooks that record each request's metrics and its log line."""
 
-from __future__ import annotations
-
 import logging
 import time
 

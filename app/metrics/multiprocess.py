@@ -8,8 +8,6 @@
 Places instead of pids bound the number of files by the number of concurrent processes, however many die.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from itertools import count

@@ -1,7 +1,5 @@
 """The metrics of one process; label values come in the order of app/metrics/definitions.py."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

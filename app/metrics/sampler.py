@@ -1,7 +1,5 @@
 """A thread that samples the state of this process's components every SAMPLE_INTERVAL_S and records it."""
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

@@ -1,7 +1,5 @@
 """The metrics components of one process, wired together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any

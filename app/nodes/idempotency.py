@@ -1,7 +1,5 @@
 """The node of each idempotency key, in the shared state: a repeated request goes to the node that has the job."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """The other nodes, as lists ask them: all at once, within a bounded time."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -1,7 +1,5 @@
 """Redis or Valkey that all nodes share. Operations fail fast, and callers then do with what this node knows."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """The views /docs, a viewer of the API, and /v1/openapi.json, the document that it shows. Neither needs a key."""
 
-from __future__ import annotations
-
 from flask import Blueprint, Response, jsonify, render_template, request
 
 from app.auth import guard

@@ -1,7 +1,5 @@
 """The routes of webhooks and the schemas of their responses."""
 
-from __future__ import annotations
-
 from app import errors
 from app.nodes.ids import id_pattern
 from app.openapi.job_schemas import JOB_ID

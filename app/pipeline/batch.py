@@ -4,8 +4,6 @@ The request's own thread works on the pictures, and up to MAX_HELPERS further th
 them. So every picture under way holds a place in admission, and none is refused because others of its form run.
 """
 
-from __future__ import annotations
-
 import contextvars
 import threading
 from collections.abc import Callable, Sequence

@@ -6,8 +6,6 @@
 Files are not fsynced: a result that is lost or damaged by a power loss is computed again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

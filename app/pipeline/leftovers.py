@@ -9,8 +9,6 @@ containers. The kernel can: it grants a write lease only while no other process 
 Regions in /dev/shm have locks of their own (app/shm/pool.py).
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Background maintenance of one worker: warm-up before the first request, regular checks and clean-up."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -7,8 +7,6 @@ Until all expected workers have been ready once, each missing one makes the serv
 that serve requests count, so the replacement of a worker does not make the service unready.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -3,8 +3,6 @@
 nginx receives the uploads but has neither of the two limits. Each web worker runs the checks every two seconds.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

@@ -10,8 +10,6 @@ s3://bucket/folder           objects of a bucket, below a folder; gs:// and az:/
 s3://bucket/results!write    results may be written there too
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache

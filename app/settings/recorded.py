@@ -4,8 +4,6 @@ After `CLIPSTACK_PORT=9090 make up`, `make status` finds the stack without that 
 the same.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

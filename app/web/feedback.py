@@ -1,7 +1,5 @@
 """HTTP views for feedback: confirm or correct an answer, list, remove, and fetch the files."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

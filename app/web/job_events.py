@@ -3,8 +3,6 @@
 Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import time

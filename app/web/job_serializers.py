@@ -1,7 +1,5 @@
 """The JSON representation of a job."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """HTTP views for jobs: create, list, show, follow, export, cancel and remove."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Requests that concern other nodes: a job or an upload that is there, an idempotency key, a list of all jobs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from operator import itemgetter

@@ -1,7 +1,5 @@
 """HTTP view of the search for similar moments in kept jobs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Request hooks that record each request as a span, below the span in its `traceparent` header."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 
 from flask import Flask, Response, g, request

@@ -1,7 +1,5 @@
 """HTTP views for webhooks: list the events of a key's jobs, send one again, try a receiver, show the secret."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping

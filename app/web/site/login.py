@@ -1,7 +1,5 @@
 """Login to and logout from the web page with an API key."""
 
-from __future__ import annotations
-
 import hmac
 import re
 import secrets

@@ -3,8 +3,6 @@
 nginx admits only the addresses in CLIPSTACK_MONITORS. No key is needed: Prometheus would have to store it.
 """
 
-from __future__ import annotations
-
 from flask import Blueprint, Response, jsonify, render_template, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 

@@ -1,7 +1,5 @@
 """Files that a request names by a URL instead of sending them."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

@@ -4,8 +4,6 @@ A body is written to its file as it arrives (nginx/snippets/resumable.conf passe
 a thread; TransferLimiter limits their number.
 """
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -226,7 +226,3 @@ def table(settings: Settings) -> str:
         value = str(getattr(settings, setting.name)).replace(f"{CHECKOUT}/", "")
         rows.append(f"| `{setting.variable}` | `{value or '(none)'}` | {setting.help} |")
     return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    print(table(Settings.from_environment()))

@@ -1,6 +1,7 @@
 """Settings: one documented table, and errors that name wrong values."""
 
 import dataclasses
+import runpy
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_the_table_shows_every_setting_with_its_value() -> None:
     shown = table(Settings.from_environment({"CLIPSTACK_PORT": "9191"}))
     assert "| `CLIPSTACK_PORT` | `9191` |" in shown
     assert all(PREFIX + setting.name.upper() in shown for setting in SETTINGS)
+
+
+def test_the_command_prints_the_table_or_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPSTACK_PORT", "9191")
+    runpy.run_module("app.settings", run_name="__main__")
+    assert "| `CLIPSTACK_PORT` | `9191` |" in capsys.readouterr().out
+    monkeypatch.setenv("CLIPSTACK_PORT", "none")
+    with pytest.raises(SystemExit, match="CLIPSTACK_PORT='none'"):
+        runpy.run_module("app.settings", run_name="__main__")
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from deploy.doctor.context import Context
@@ -52,14 +53,33 @@ class KnownIssue:
         return Finding(self.verdict, self.message.format(**facts), self.fix.format(**facts), self.name)
 
 
+known_warning = partial(KnownIssue, verdict="warning")
+
+
+Run = Callable[[Context], Iterator[Finding]]
+
+
 @dataclass(frozen=True)
 class Check:
     """One check: `run` yields its findings or raises Skipped; `issues` are all issues that it may report."""
 
     name: str
-    run: Callable[[Context], Iterator[Finding]]
+    run: Run
     issues: tuple[KnownIssue, ...]
     timeout_s: float = TIMEOUT_S
+
+
+class Checks(list[Check]):
+    """Checks of one subject in display order."""
+
+    def add(self, name: str, *issues: KnownIssue, timeout_s: float = TIMEOUT_S) -> Callable[[Run], Run]:
+        """Return a decorator that adds a check, which may report `issues`."""
+
+        def decorate(run: Run) -> Run:
+            self.append(Check(name, run, issues, timeout_s))
+            return run
+
+        return decorate
 
 
 def ok(message: str) -> Finding:

@@ -7,22 +7,20 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deploy.doctor.check import Check, Finding, KnownIssue, Verdict, ok
+from deploy.doctor.check import Check, Finding, Verdict, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 
 BY_SEVERITY: tuple[Verdict, ...] = ("ok", "not checked", "warning", "wrong")
 
-TIMED_OUT = KnownIssue(
+TIMED_OUT = known_warning(
     name="check timed out",
-    verdict="warning",
     symptom="The doctor takes long.",
     message="The check did not finish within {timeout:g} s.",
     fix="Run it again when the machine is less busy. If it times out again, the disk, network or driver that it "
     "checks hangs.",
 )
-FAILED = KnownIssue(
+FAILED = known_warning(
     name="check failed",
-    verdict="warning",
     symptom="The doctor could not run a check.",
     message="The check could not run: {reason}",
     fix="Run it as the user that started the stack, or as root. If it fails again, this is a bug of the doctor.",

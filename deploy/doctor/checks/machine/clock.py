@@ -10,35 +10,35 @@ from email.utils import parsedate_to_datetime
 import psutil
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, known_warning, ok
 from deploy.doctor.checks.service.web import address
 from deploy.doctor.context import Context, Skipped
 
 MAX_JUMP_S, MAX_SKEW_S, MAX_AHEAD_S = 5.0, 3.0, 60.0
 
-CLOCK_JUMPED = KnownIssue(
+CLOCK_JUMPED = known_warning(
     name="clock jumped",
-    verdict="warning",
     symptom="Times of jobs and log lines are out of order. Jobs are removed too early or too late.",
     message="The wall clock has moved by {jump:+.0f} s since {program} was started. Timeouts do not depend on it.",
     fix="Let chrony or systemd-timesyncd keep the time. No program needs a restart.",
 )
-CLOCK_SKEW = KnownIssue(
+CLOCK_SKEW = known_warning(
     name="clocks differ",
-    verdict="warning",
     symptom="X-Deadline-Ms ends requests too early. Times in logs do not match.",
     message="nginx's clock differs from this machine's by {skew:+.0f} s.",
     fix="Synchronise both clocks: containers use their host's clock, and each virtual machine needs chrony.",
 )
-FUTURE_FILE = KnownIssue(
+FUTURE_FILE = known_warning(
     name="file from the future",
-    verdict="warning",
     symptom="Jobs are kept too long. Old files are taken for new ones.",
     message="The modification time of {file} is {ahead:.0f} s in the future, so the clock was set back.",
     fix="Set the clock (`date`, chrony). Time zones do not matter.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("wall clock", CLOCK_JUMPED)
 def wall_clock(context: Context) -> Iterator[Finding]:
     """Compare Supervisor's wall-clock time of each start with the kernel's monotonic one."""
     context.require_running()
@@ -52,6 +52,7 @@ def wall_clock(context: Context) -> Iterator[Finding]:
     yield ok("the clock has not jumped since the programs were started")
 
 
+@CHECKS.add("nginx's clock", CLOCK_SKEW)
 def nginx_clock(context: Context) -> Iterator[Finding]:
     """Compare nginx's Date header with this machine's clock."""
     context.require_running()
@@ -66,6 +67,7 @@ def nginx_clock(context: Context) -> Iterator[Finding]:
     yield ok("nginx's clock agrees with this machine's")
 
 
+@CHECKS.add("file times", FUTURE_FILE)
 def file_times(context: Context) -> Iterator[Finding]:
     """Check that no important file has a modification time in the future."""
     paths = [context.run_dir / "settings.json", context.settings.data_dir, context.checkout / ".venv" / "pyvenv.cfg"]
@@ -74,10 +76,3 @@ def file_times(context: Context) -> Iterator[Finding]:
         if ahead > MAX_AHEAD_S:
             yield FUTURE_FILE.finding(file=path, ahead=ahead)
     yield ok("no modification time is in the future")
-
-
-CHECKS = (
-    Check("wall clock", wall_clock, (CLOCK_JUMPED,)),
-    Check("nginx's clock", nginx_clock, (CLOCK_SKEW,)),
-    Check("file times", file_times, (FUTURE_FILE,)),
-)

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import users
 from deploy.stack.run_dir import DATA_FOLDERS, STARTER_FOLDERS, USER_FOLDERS
@@ -20,9 +20,8 @@ PARENT_CLOSED = KnownIssue(
     message="{user} may not enter or execute {folder}, which is on the way to the files that it needs.",
     fix="Run `chmod o+x {folder}` or `setfacl -m u:{user}:x {folder}`, or move the checkout, for example to /opt.",
 )
-RUNS_AS_ROOT = KnownIssue(
+RUNS_AS_ROOT = known_warning(
     name="everything runs as root",
-    verdict="warning",
     symptom="`make up` warns that everything runs as root.",
     message="All programs run as root, because {user} may not enter or execute {folder}.",
     fix="Move the checkout to a folder that all users can enter, such as /opt. Then run `make down` and `make up`.",
@@ -49,7 +48,10 @@ UPLOADS_ELSEWHERE = KnownIssue(
 MODES = dict.fromkeys(STARTER_FOLDERS, 0o750) | dict.fromkeys(USER_FOLDERS, 0o700) | {".": 0o750}
 SOCKETS = {"supervisor.sock": 0o700, "web/web.sock": 0o770}
 
+CHECKS = Checks()
 
+
+@CHECKS.add("parent folders", PARENT_CLOSED, RUNS_AS_ROOT)
 def parents(context: Context) -> Iterator[Finding]:
     """Check that the programs' user can enter every parent folder."""
     if context.in_image:
@@ -73,6 +75,7 @@ def _blocked(context: Context) -> Path | None:
     return next((step for step in steps if not os.access(step, os.X_OK)), None)
 
 
+@CHECKS.add("owners", WRONG_OWNER)
 def owners(context: Context) -> Iterator[Finding]:
     """Check that the programs' user owns the folders it writes to."""
     _require_run_dir(context)
@@ -85,6 +88,7 @@ def owners(context: Context) -> Iterator[Finding]:
     yield ok(f"{user.name} owns uploads, temporary files and data")
 
 
+@CHECKS.add("modes", WRONG_MODE)
 def modes(context: Context) -> Iterator[Finding]:
     """Check that other users have no access to the run folder and its sockets."""
     _require_run_dir(context)
@@ -95,6 +99,7 @@ def modes(context: Context) -> Iterator[Finding]:
     yield ok("other users cannot enter the run folder or connect to its sockets")
 
 
+@CHECKS.add("upload folder", UPLOADS_ELSEWHERE)
 def upload_folder(context: Context) -> Iterator[Finding]:
     """Check that nginx, by its rendered configuration or the source, writes uploads where web expects them."""
     context.require_web()
@@ -118,11 +123,3 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"user {uid}"
-
-
-CHECKS = (
-    Check("parent folders", parents, (PARENT_CLOSED, RUNS_AS_ROOT)),
-    Check("owners", owners, (WRONG_OWNER,)),
-    Check("modes", modes, (WRONG_MODE,)),
-    Check("upload folder", upload_folder, (UPLOADS_ELSEWHERE,)),
-)

@@ -10,15 +10,14 @@ from pathlib import Path
 import psutil
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context
 from deploy.gpu import discovery, driver_link
 
 DRIVER = Path("/proc/driver/nvidia/version")
 
-GPU_UNUSABLE = KnownIssue(
+GPU_UNUSABLE = known_warning(
     name="GPU unusable",
-    verdict="warning",
     symptom="Models run on the CPU although the machine has a GPU.",
     message="A GPU driver is installed, but no GPU can be used: {reason}.",
     fix="Run `nvidia-smi`. CUDA_VISIBLE_DEVICES may hide the GPU, or another program may fill its memory. In Docker "
@@ -42,7 +41,10 @@ NO_LIBCUDA = KnownIssue(
 )
 LOAD = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 
+CHECKS = Checks()
 
+
+@CHECKS.add("GPU", GPU_UNUSABLE)
 def usable(context: Context) -> Iterator[Finding]:
     """List the usable GPUs, and report a driver without any."""
     try:
@@ -56,6 +58,7 @@ def usable(context: Context) -> Iterator[Finding]:
     yield ok("; ".join(map(str, gpus)) + f" ({driver.partition('  ')[0]})")
 
 
+@CHECKS.add("GPU transport", GPU_REQUIRED)
 def required(context: Context) -> Iterator[Finding]:
     """Check that the GPU required by CLIPSTACK_TRANSPORT is usable."""
     if context.settings.transport == "cuda":
@@ -66,6 +69,7 @@ def required(context: Context) -> Iterator[Finding]:
     yield ok("the transport requires no missing GPU")
 
 
+@CHECKS.add("GPU driver", NO_LIBCUDA)
 def library(context: Context) -> Iterator[Finding]:
     """Check that Triton finds the GPU driver's library under the name that it loads."""
     context.require_triton()
@@ -84,10 +88,3 @@ def library(context: Context) -> Iterator[Finding]:
         reason = (loaded.stderr.strip().splitlines() or ["no reason given"])[-1].removeprefix("OSError: ")
         yield NO_LIBCUDA.finding(program=program, library=name, reason=reason)
     yield ok(f"{program} can load {name}")
-
-
-CHECKS = (
-    Check("GPU", usable, (GPU_UNUSABLE,)),
-    Check("GPU transport", required, (GPU_REQUIRED,)),
-    Check("GPU driver", library, (NO_LIBCUDA,)),
-)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import preflight, processes
 from deploy.stack.paths import triton_regions
@@ -29,29 +29,29 @@ SHM_FULL = KnownIssue(
     message="{shm} has {free} MiB free, but {need} MiB are needed. It holds {holders}.",
     fix="Stop or remove what fills it, or enlarge it: `mount -o remount,size=... {shm}`.",
 )
-STALE_REGIONS = KnownIssue(
+STALE_REGIONS = known_warning(
     name="stale regions",
-    verdict="warning",
     symptom="/dev/shm fills up.",
     message="Dead processes left {count} regions of {size} MiB: {names}",
     fix="The next start removes them. To remove them now: rm {names}",
 )
-STALE_TRITON_MEMORY = KnownIssue(
+STALE_TRITON_MEMORY = known_warning(
     name="stale memory of Triton",
-    verdict="warning",
     symptom="/dev/shm fills up.",
     message="A killed Triton left {count} files of {size} MiB: {names}",
     fix="The next start removes them. To remove them now: rm {names}",
 )
-UNKNOWN_REGIONS = KnownIssue(
+UNKNOWN_REGIONS = known_warning(
     name="regions unknown to Triton",
-    verdict="warning",
     symptom='Responses have "transport": "inline" and take longer.',
     message="Triton has not opened the shared memory of {workers}, so their clips travel inside the messages.",
     fix="See the checks of namespaces and Triton's flags. Search for \"region\" in web's log, then restart web.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("shared memory", SHM_TOO_SMALL, SHM_FULL)
 def size(context: Context) -> Iterator[Finding]:
     """Check that shared memory is large enough for the settings."""
     context.require_state()
@@ -69,6 +69,7 @@ def size(context: Context) -> Iterator[Finding]:
     yield ok(f"{free // MIB} of {total // MIB} MiB free in {context.shm}; the settings need {need // MIB} MiB")
 
 
+@CHECKS.add("stale regions", STALE_REGIONS)
 def stale(context: Context) -> Iterator[Finding]:
     """Report regions of dead processes."""
     from app.shm.pool import PREFIX, is_stale
@@ -79,6 +80,7 @@ def stale(context: Context) -> Iterator[Finding]:
     yield ok("no region of a dead process")
 
 
+@CHECKS.add("Triton's memory", STALE_TRITON_MEMORY)
 def triton_memory(context: Context) -> Iterator[Finding]:
     """Report memory of a killed Triton; its name contains a hash of the run folder, and the next start removes it."""
     context.require_triton()
@@ -88,6 +90,7 @@ def triton_memory(context: Context) -> Iterator[Finding]:
     yield ok("no memory of a killed Triton")
 
 
+@CHECKS.add("registered regions", UNKNOWN_REGIONS)
 def registered(context: Context) -> Iterator[Finding]:
     """Check that Triton has opened every worker's region."""
     from app.shm.pool import PREFIX
@@ -129,11 +132,3 @@ def _sizes(paths: list[Path]) -> dict[Path, int]:
         except FileNotFoundError:
             continue
     return sizes
-
-
-CHECKS = (
-    Check("shared memory", size, (SHM_TOO_SMALL, SHM_FULL)),
-    Check("stale regions", stale, (STALE_REGIONS,)),
-    Check("Triton's memory", triton_memory, (STALE_TRITON_MEMORY,)),
-    Check("registered regions", registered, (UNKNOWN_REGIONS,)),
-)

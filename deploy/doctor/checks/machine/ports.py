@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack.ports import bind_error, holders, listeners, on_loopback
 
@@ -27,9 +27,8 @@ TRITON_EXPOSED = KnownIssue(
     message="Triton listens on {addresses}, which other machines can reach.",
     fix="Start Triton with `make up` only: it then listens on a socket that only its user can reach.",
 )
-NO_KEYS_IN_PUBLIC = KnownIssue(
+NO_KEYS_IN_PUBLIC = known_warning(
     name="uploads without keys",
-    verdict="warning",
     symptom="Everybody who can reach the machine can upload.",
     message="nginx listens on {host}, which other machines can reach, and CLIPSTACK_KEYS=off lets everybody in.",
     fix="Set CLIPSTACK_KEYS to auto (docs/access.md), or CLIPSTACK_HOST to 127.0.0.1.",
@@ -42,6 +41,10 @@ class _Port(NamedTuple):
     number: int
 
 
+CHECKS = Checks()
+
+
+@CHECKS.add("ports", PORT_TAKEN, NOT_LISTENING)
 def ports(context: Context) -> Iterator[Finding]:
     """Check that each configured port is free, or held by the stack when it runs."""
     context.require_state()
@@ -68,6 +71,7 @@ def _of_stopped(port: _Port) -> Iterator[Finding]:
         yield PORT_TAKEN.finding(host=port.host, port=port.number, by=by, setting=port.setting)
 
 
+@CHECKS.add("addresses", NO_KEYS_IN_PUBLIC)
 def addresses(context: Context) -> Iterator[Finding]:
     """Check that nginx does not let other machines upload without keys."""
     settings = context.settings
@@ -78,6 +82,7 @@ def addresses(context: Context) -> Iterator[Finding]:
     yield ok("nothing is reachable from outside without a key")
 
 
+@CHECKS.add("Triton's ports", TRITON_EXPOSED)
 def triton_ports(context: Context) -> Iterator[Finding]:
     """Check that Triton listens on loopback only."""
     pid = context.pid("triton")
@@ -103,10 +108,3 @@ def _expected(context: Context) -> list[_Port]:
         _Port("CLIPSTACK_TRITON_METRICS_PORT", host.strip("[]"), settings.triton_metrics_port),
     ]
     return nginx + [port for port in triton if port.number]
-
-
-CHECKS = (
-    Check("ports", ports, (PORT_TAKEN, NOT_LISTENING)),
-    Check("addresses", addresses, (NO_KEYS_IN_PUBLIC,)),
-    Check("Triton's ports", triton_ports, (TRITON_EXPOSED,)),
-)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import paths
 
@@ -22,9 +22,8 @@ DISK_FULL = KnownIssue(
     message="{folder} has only {free} MiB free.",
     fix="Free some space. `du -xh {folder} | sort -h | tail` lists the largest folders.",
 )
-DISK_LOW = KnownIssue(
+DISK_LOW = known_warning(
     name="disk almost full",
-    verdict="warning",
     symptom="503 storage_full now and then.",
     message="{folder} has only {free} MiB free.",
     fix="Free some space, or lower CLIPSTACK_JOB_DAYS, CLIPSTACK_JOB_GB or CLIPSTACK_RESULTS_MB.",
@@ -41,16 +40,14 @@ UPLOADS_TOO_SMALL = KnownIssue(
     message="The file system of {folder} has {size} MiB ({kind}), but an upload may have {upload} MiB.",
     fix="Set CLIPSTACK_RUN_DIR to a folder on a larger disk, or lower CLIPSTACK_MAX_UPLOAD_MB.",
 )
-JOBS_TOO_SMALL = KnownIssue(
+JOBS_TOO_SMALL = known_warning(
     name="job disk too small",
-    verdict="warning",
     symptom="Jobs are refused before CLIPSTACK_JOB_GB is reached.",
     message="The file system of {folder} has {size} GiB, but jobs may keep {jobs} GiB.",
     fix="Lower CLIPSTACK_JOB_GB, or set CLIPSTACK_DATA_DIR to a folder on a larger disk.",
 )
-DAMAGED = KnownIssue(
+DAMAGED = known_warning(
     name="damaged records",
-    verdict="warning",
     symptom="404 for a job that existed. A job starts again from the beginning. 401 for a key that worked.",
     message="{count} damaged records were moved to {folder}: {kinds}.",
     fix="The log says what was wrong with each. Remove what you do not need. To restore a job whose files you have "
@@ -69,7 +66,10 @@ READ_ONLY = KnownIssue(
     fix="Find the reason in the kernel's log (`dmesg`), then run `mount -o remount,rw`.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("disk space", DISK_FULL, DISK_LOW, READ_ONLY)
 def space(context: Context) -> Iterator[Finding]:
     """Report file systems that are full, almost full or read-only."""
     file_systems = _file_systems(context)
@@ -85,6 +85,7 @@ def space(context: Context) -> Iterator[Finding]:
     yield ok(f"free: {', '.join(listing)}")
 
 
+@CHECKS.add("inodes", NO_INODES)
 def inodes(context: Context) -> Iterator[Finding]:
     """Report file systems without free inodes."""
     for folder, stats in _file_systems(context).items():
@@ -93,6 +94,7 @@ def inodes(context: Context) -> Iterator[Finding]:
     yield ok("enough free inodes")
 
 
+@CHECKS.add("upload disk", UPLOADS_TOO_SMALL)
 def uploads(context: Context) -> Iterator[Finding]:
     """Check that the file system of uploads can hold the largest upload."""
     context.require_web()
@@ -104,6 +106,7 @@ def uploads(context: Context) -> Iterator[Finding]:
     yield ok(f"{size} MiB in all; an upload has at most {upload} MiB")
 
 
+@CHECKS.add("job disk", JOBS_TOO_SMALL)
 def jobs(context: Context) -> Iterator[Finding]:
     """Check that the file system of jobs can hold CLIPSTACK_JOB_GB."""
     context.require_web()
@@ -115,6 +118,7 @@ def jobs(context: Context) -> Iterator[Finding]:
     yield ok(f"{size} GiB in all; jobs keep at most {limit} GiB")
 
 
+@CHECKS.add("records", DAMAGED, DAMAGED_KEYS)
 def records(context: Context) -> Iterator[Finding]:
     """Report damaged records and keys."""
     context.require_web()
@@ -158,12 +162,3 @@ def _kind(folder: Path) -> str:
     """Return the file system's type."""
     mounts = [mount for mount in psutil.disk_partitions(all=True) if folder.is_relative_to(mount.mountpoint)]
     return str(max(mounts, key=lambda mount: len(mount.mountpoint)).fstype) if mounts else "unknown"
-
-
-CHECKS = (
-    Check("disk space", space, (DISK_FULL, DISK_LOW, READ_ONLY)),
-    Check("inodes", inodes, (NO_INODES,)),
-    Check("upload disk", uploads, (UPLOADS_TOO_SMALL,)),
-    Check("job disk", jobs, (JOBS_TOO_SMALL,)),
-    Check("records", records, (DAMAGED, DAMAGED_KEYS)),
-)

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ NOT_LOADED = KnownIssue(
     fix="Repair the model's folder. The watchdog then loads it again.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("model folders", MODEL_INCOMPLETE)
 def folders(context: Context) -> Iterator[Finding]:
     """Check that every model folder has a configuration, labels and a network."""
     context.require_triton()
@@ -54,6 +57,7 @@ def folders(context: Context) -> Iterator[Finding]:
     yield ok(f"complete: {', '.join(names)}")
 
 
+@CHECKS.add("clip sizes", CLIP_TOO_LARGE)
 def clip_sizes(context: Context) -> Iterator[Finding]:
     """Check that each model's clip fits into a slot."""
     context.require_triton()
@@ -69,6 +73,7 @@ def clip_sizes(context: Context) -> Iterator[Finding]:
     yield ok(f"the largest clip has {largest / MIB:.1f} MiB, a slot {slot} MiB")
 
 
+@CHECKS.add("canaries", CANARY_FAILED, NOT_LOADED)
 def canaries(context: Context) -> Iterator[Finding]:
     """Send a test clip to every model version."""
     from deploy.watchdog.prober import ModelProber, TritonUnreachable
@@ -135,10 +140,3 @@ def _clip_bytes(config: ModelConfig) -> int:
     if not config.input:
         raise ValueError("it has no input")
     return prod(max(1, dim) for dim in config.input[0].dims)
-
-
-CHECKS = (
-    Check("model folders", folders, (MODEL_INCOMPLETE,)),
-    Check("clip sizes", clip_sizes, (CLIP_TOO_LARGE,)),
-    Check("canaries", canaries, (CANARY_FAILED, NOT_LOADED)),
-)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser, SectionProxy
 from pathlib import Path
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import launch, restarts
 
@@ -41,9 +41,8 @@ SUPERVISOR_SILENT = KnownIssue(
     fix="Run `kill -CONT $(cat {run_dir}/supervisord.pid)`. If that does not help, use `kill -KILL` instead and then "
     "run `make down`.",
 )
-NO_ACCESS = KnownIssue(
+NO_ACCESS = known_warning(
     name="no access",
-    verdict="warning",
     symptom="`make status` says that the stack is stopped, but it answers.",
     message="{run_dir} belongs to another user, so it is unknown whether the stack runs.",
     fix="Run the doctor as the user that started the stack, or as root.",
@@ -72,15 +71,17 @@ FEW_FILES = KnownIssue(
     message="{program} may open {limit} files, but {need} are needed.",
     fix="Run `ulimit -n {need}` before `make up`. In Docker set `ulimits: nofile`, with systemd LimitNOFILE.",
 )
-FILES_NEARLY_USED = KnownIssue(
+FILES_NEARLY_USED = known_warning(
     name="open files nearly used up",
-    verdict="warning",
     symptom='"Too many open files" in a log now and then.',
     message="{program} has {used} of {limit} files open.",
     fix="Save the output of `ls -l /proc/{pid}/fd` for a bug report, then restart {program}.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("programs", GIVEN_UP, NOT_RUNNING, RESTARTS, SUPERVISOR_SILENT, NO_ACCESS)
 def states(context: Context) -> Iterator[Finding]:
     """Report programs that Supervisor has given up, that do not run or that restart again and again."""
     if context.unknown:
@@ -98,6 +99,7 @@ def states(context: Context) -> Iterator[Finding]:
     yield ok(f"running: {', '.join(context.programs)}")
 
 
+@CHECKS.add("leftover processes", LEFTOVER_PROCESSES)
 def leftovers(context: Context) -> Iterator[Finding]:
     """Report processes of a stack whose Supervisor is gone."""
     context.require_state()
@@ -107,6 +109,7 @@ def leftovers(context: Context) -> Iterator[Finding]:
     yield ok("no process without Supervisor")
 
 
+@CHECKS.add("stop timeouts", STOPPED_TOO_SOON)
 def stop_timeouts(context: Context) -> Iterator[Finding]:
     """Check that Supervisor waits longer than each program may take to stop."""
     config = context.checkout / "deploy" / "gunicorn" / "config.py"
@@ -121,6 +124,7 @@ def stop_timeouts(context: Context) -> Iterator[Finding]:
     yield ok("each program has time to finish before it is killed")
 
 
+@CHECKS.add("logs", SHARED_LOG)
 def logs(context: Context) -> Iterator[Finding]:
     """Check that no two programs rotate the same log."""
     writers: dict[str, list[str]] = {}
@@ -136,6 +140,7 @@ def logs(context: Context) -> Iterator[Finding]:
     yield ok(f"{len(writers)} logs, each with one writer")
 
 
+@CHECKS.add("open files", FEW_FILES, FILES_NEARLY_USED)
 def open_files(context: Context) -> Iterator[Finding]:
     """Check the limit of open files, and how close each program is to it."""
     if not context.programs:
@@ -168,12 +173,3 @@ def _sections(context: Context) -> dict[str, SectionProxy]:
     for path in sorted((context.checkout / "supervisor" / "programs").glob("*.conf")):
         parser.read_string(path.read_text())
     return {name.removeprefix("program:"): parser[name] for name in parser.sections() if name.startswith("program:")}
-
-
-CHECKS = (
-    Check("programs", states, (GIVEN_UP, NOT_RUNNING, RESTARTS, SUPERVISOR_SILENT, NO_ACCESS)),
-    Check("leftover processes", leftovers, (LEFTOVER_PROCESSES,)),
-    Check("stop timeouts", stop_timeouts, (STOPPED_TOO_SOON,)),
-    Check("logs", logs, (SHARED_LOG,)),
-    Check("open files", open_files, (FEW_FILES, FILES_NEARLY_USED)),
-)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.nginx import tls
 
@@ -39,9 +39,8 @@ EXPIRED = KnownIssue(
     message="{reason}.",
     fix=f"Renew the certificate, then make nginx read it: {RELOAD}.",
 )
-EXPIRES_SOON = KnownIssue(
+EXPIRES_SOON = known_warning(
     name="certificate expires soon",
-    verdict="warning",
     symptom="Nothing yet. Later browsers warn and clients refuse to connect.",
     message="The certificate {cert} expires in {days:.0f} days.",
     fix=f"Check that it is renewed automatically, and that nginx then reads it: {RELOAD}.",
@@ -59,7 +58,10 @@ NAME_MISMATCH = KnownIssue(
     fix="Request a certificate whose subjectAltName includes {name}, or connect to one of its names.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("certificate", UNREADABLE, KEY_MISMATCH, UNUSABLE, EXPIRED, EXPIRES_SOON)
 def certificate(context: Context) -> Iterator[Finding]:
     """Check that the certificate and its key work, and when the certificate expires."""
     context.require_web()
@@ -78,6 +80,7 @@ def certificate(context: Context) -> Iterator[Finding]:
     yield ok(f"certificate and key belong together; valid for {days:.0f} more days")
 
 
+@CHECKS.add("certificate's names", NO_NAMES, NAME_MISMATCH)
 def names(context: Context) -> Iterator[Finding]:
     """Check that the certificate is valid for the names that clients use."""
     context.require_web()
@@ -108,9 +111,3 @@ def _client_hosts(context: Context) -> Iterator[tuple[str, str]]:
         ipaddress.ip_address(host)  # clients do not use the listening address as a name
     except ValueError:
         yield "CLIPSTACK_HOST", host
-
-
-CHECKS = (
-    Check("certificate", certificate, (UNREADABLE, KEY_MISMATCH, UNUSABLE, EXPIRED, EXPIRES_SOON)),
-    Check("certificate's names", names, (NO_NAMES, NAME_MISMATCH)),
-)

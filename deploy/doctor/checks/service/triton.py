@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import launch
 from deploy.unpack_triton import STUB
@@ -78,7 +78,10 @@ FLAGS = {
     "--exit-on-error": "false",
 }
 
+CHECKS = Checks()
 
+
+@CHECKS.add("Triton's files", NOT_UNPACKED)
 def files(context: Context) -> Iterator[Finding]:
     """Check that Triton's files are complete."""
     context.require_triton()
@@ -91,6 +94,7 @@ def files(context: Context) -> Iterator[Finding]:
     yield ok("server and backends are complete")
 
 
+@CHECKS.add("Triton's Python", STUB_OF_OTHER_PYTHON, NO_LIBPYTHON)
 def python(context: Context) -> Iterator[Finding]:
     """Check that Triton's stub and libpython match the Python of .venv."""
     context.require_triton()
@@ -109,6 +113,7 @@ def python(context: Context) -> Iterator[Finding]:
     yield ok(f"stub, libpython and .venv have Python {version}")
 
 
+@CHECKS.add("NumPy", NUMPY_2, NO_NUMPY)
 def numpy(context: Context) -> Iterator[Finding]:
     """Check the NumPy of the first python3 on Triton's PATH, whose packages the backend imports."""
     context.require_triton()
@@ -122,6 +127,7 @@ def numpy(context: Context) -> Iterator[Finding]:
     yield ok(f"NumPy {version}")
 
 
+@CHECKS.add("Triton's flags", WRONG_FLAGS, SHM_REFUSED)
 def flags(context: Context) -> Iterator[Finding]:
     """Check the flags of the running Triton."""
     command = psutil.Process(context.pid("triton")).cmdline()
@@ -135,6 +141,7 @@ def flags(context: Context) -> Iterator[Finding]:
     yield ok("HTTP is off, model control is explicit, shared memory is accepted")
 
 
+@CHECKS.add("namespaces", OTHER_NAMESPACES)
 def namespaces(context: Context) -> Iterator[Finding]:
     """Check that web and Triton share the IPC and pid namespaces and one /dev/shm."""
     web, triton = (Path("/proc", str(context.pid(name))) for name in ("web", "triton"))
@@ -156,12 +163,3 @@ def _environment(context: Context) -> dict[str, str]:
     except (Skipped, psutil.AccessDenied):
         return {"PATH": f"{context.python.parent}:{context.environment.get('PATH', os.defpath)}"}
     return {name: value for name, value in variables.items() if name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")}
-
-
-CHECKS = (
-    Check("Triton's files", files, (NOT_UNPACKED,)),
-    Check("Triton's Python", python, (STUB_OF_OTHER_PYTHON, NO_LIBPYTHON)),
-    Check("NumPy", numpy, (NUMPY_2, NO_NUMPY)),
-    Check("Triton's flags", flags, (WRONG_FLAGS, SHM_REFUSED)),
-    Check("namespaces", namespaces, (OTHER_NAMESPACES,)),
-)

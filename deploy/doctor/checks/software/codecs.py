@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, ok
 from deploy.doctor.context import Context
 
 TIMEOUT_S = 14.0
@@ -30,7 +30,10 @@ DECODER_CRASHES = KnownIssue(
     "of pyproject.toml.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("codecs", CODEC_UNREADABLE, DECODER_CRASHES, timeout_s=TIMEOUT_S)
 def codecs(context: Context) -> Iterator[Finding]:
     """Make and open a tiny file per codec in a child process."""
     context.require_web()
@@ -58,6 +61,3 @@ def _reason(code: int, stderr: str) -> str:
     if code < 0:
         return f"it ended by {signal.Signals(-code).name}"
     return f"it ended with status {code}: {stderr.strip().rpartition(chr(10))[2]}"
-
-
-CHECKS = (Check("codecs", codecs, (CODEC_UNREADABLE, DECODER_CRASHES), TIMEOUT_S),)

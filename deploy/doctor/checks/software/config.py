@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.settings import PREFIX, SETTINGS
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import preflight
 
@@ -17,16 +17,14 @@ INVALID_SETTING = KnownIssue(
     message="{reason}.",
     fix="Correct the value. docs/settings.md lists all settings, `python -m app.settings` prints the current ones.",
 )
-UNKNOWN_SETTING = KnownIssue(
+UNKNOWN_SETTING = known_warning(
     name="unknown setting",
-    verdict="warning",
     symptom="A setting has no effect.",
     message="There is no setting {variable}.{hint}",
     fix="Correct the name (docs/settings.md), or unset the variable.",
 )
-SETTING_NOT_IN_FORCE = KnownIssue(
+SETTING_NOT_IN_FORCE = known_warning(
     name="setting not in force",
-    verdict="warning",
     symptom="A setting has no effect. `make up` says that the stack runs with another value.",
     message="{variable} is {current} here, but the stack was started with {started}.",
     fix="Run `make down`, then `make up`.",
@@ -73,7 +71,10 @@ OTHER_VARIABLES = {
 }
 REDIS_TIMEOUT_S = 3.0
 
+CHECKS = Checks()
 
+
+@CHECKS.add("settings", INVALID_SETTING)
 def values(context: Context) -> Iterator[Finding]:
     """Report settings with an invalid value."""
     if context.settings_error:
@@ -81,6 +82,7 @@ def values(context: Context) -> Iterator[Finding]:
     yield ok("all values are valid")
 
 
+@CHECKS.add("setting names", UNKNOWN_SETTING)
 def names(context: Context) -> Iterator[Finding]:
     """Report CLIPSTACK_ variables that are no settings."""
     valid = {setting.name.upper() for setting in SETTINGS} | OTHER_VARIABLES
@@ -93,6 +95,7 @@ def names(context: Context) -> Iterator[Finding]:
     yield ok(f"every {PREFIX}* variable is one of the {len(SETTINGS)} settings")
 
 
+@CHECKS.add("settings in force", SETTING_NOT_IN_FORCE)
 def in_force(context: Context) -> Iterator[Finding]:
     """Report settings that differ from those the stack was started with."""
     context.require_running()
@@ -105,6 +108,7 @@ def in_force(context: Context) -> Iterator[Finding]:
     yield ok("the stack runs with the settings of this environment")
 
 
+@CHECKS.add("setting conflicts", QUEUE_TIMEOUT_TOO_LONG, DATA_IN_UPLOADS)
 def conflicts(context: Context) -> Iterator[Finding]:
     """Report settings that contradict each other."""
     settings = context.settings
@@ -116,6 +120,7 @@ def conflicts(context: Context) -> Iterator[Finding]:
     yield ok("none")
 
 
+@CHECKS.add("job queue", QUEUE_UNREACHABLE)
 def queue(context: Context) -> Iterator[Finding]:
     """Check that the Redis server of the job queue answers, if one is configured."""
     address = context.settings.queue
@@ -124,6 +129,7 @@ def queue(context: Context) -> Iterator[Finding]:
     yield ok("Redis answers" if address else "a file in the data folder")
 
 
+@CHECKS.add("shared Redis", SHARED_REDIS_UNREACHABLE)
 def shared_redis(context: Context) -> Iterator[Finding]:
     """Check that the Redis server of all nodes answers, if one is configured."""
     address = context.settings.redis_url
@@ -145,6 +151,7 @@ def _redis_failure(address: str) -> str:
     return ""
 
 
+@CHECKS.add("start", CANNOT_START)
 def start(context: Context) -> Iterator[Finding]:
     """Report what prevents a start, except ports, memory and certificates, which have their own checks."""
     if context.in_image:
@@ -157,14 +164,3 @@ def start(context: Context) -> Iterator[Finding]:
 def _comparable(value: str) -> str:
     """Return `value` in a comparable form: a path may be written in several ways."""
     return str(Path(value).expanduser().absolute()) if "/" in value and "://" not in value else value
-
-
-CHECKS = (
-    Check("settings", values, (INVALID_SETTING,)),
-    Check("setting names", names, (UNKNOWN_SETTING,)),
-    Check("settings in force", in_force, (SETTING_NOT_IN_FORCE,)),
-    Check("setting conflicts", conflicts, (QUEUE_TIMEOUT_TOO_LONG, DATA_IN_UPLOADS)),
-    Check("job queue", queue, (QUEUE_UNREACHABLE,)),
-    Check("shared Redis", shared_redis, (SHARED_REDIS_UNREACHABLE,)),
-    Check("start", start, (CANNOT_START,)),
-)

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 
 REINSTALL = "Run `rm .runtime/stamps/pip-*`, then `make setup`, which installs the tested versions."
@@ -24,25 +24,22 @@ NO_OPERATORS = KnownIssue(
     message="{file} does not declare {operators}. A torch without CUDA ({torch}) needs that.",
     fix="Restore the file from the repository: it declares the operators before torchvision is imported.",
 )
-UNUSED_CUDA = KnownIssue(
+UNUSED_CUDA = known_warning(
     name="CUDA packages without a GPU",
-    verdict="warning",
     symptom=".venv takes gigabytes.",
     message="torch {torch} installed {count} CUDA packages of {size} MiB, but this machine has no GPU driver.",
     fix="Run `.venv/bin/pip install --force-reinstall torch=={public}` with an index of CPU builds, then uninstall the "
     "nvidia-* packages.",
 )
-PYTRITON_INSTALLED = KnownIssue(
+PYTRITON_INSTALLED = known_warning(
     name="nvidia-pytriton installed",
-    verdict="warning",
     symptom="Packages have the wrong versions. Triton's backend fails to import.",
     message="nvidia-pytriton is installed in .venv, so its requirements have changed the versions of NumPy and others. "
     "Only Triton's server is needed from its wheel.",
     fix="Run `.venv/bin/pip uninstall nvidia-pytriton` and `rm .runtime/stamps/pip-*`, then `make setup`.",
 )
-OTHER_VERSION = KnownIssue(
+OTHER_VERSION = known_warning(
     name="untested package version",
-    verdict="warning",
     symptom="Errors that occur on this machine only.",
     message="{package} is {actual}, but the tested version is {tested}.",
     fix=REINSTALL,
@@ -56,7 +53,10 @@ OTHER_PYTHON = KnownIssue(
 
 OPERATORS = ("nms", "qnms")
 
+CHECKS = Checks()
 
+
+@CHECKS.add("Python", OTHER_PYTHON)
 def python(context: Context) -> Iterator[Finding]:
     """Check that .venv has Python 3.11."""
     version = context.python_version
@@ -65,6 +65,7 @@ def python(context: Context) -> Iterator[Finding]:
     yield ok(f"Python {version}")
 
 
+@CHECKS.add("packages", OTHER_VERSION)
 def pinned(context: Context) -> Iterator[Finding]:
     """Check that the installed packages have the versions of pyproject.toml."""
     file = context.checkout / "pyproject.toml"
@@ -82,6 +83,7 @@ def pinned(context: Context) -> Iterator[Finding]:
     yield ok("web and Triton have the versions of pyproject.toml")
 
 
+@CHECKS.add("torchvision", TORCHVISION_MISMATCH, NO_OPERATORS)
 def torchvision(context: Context) -> Iterator[Finding]:
     """Check that torch and torchvision fit together."""
     installed = _installed(context)
@@ -100,6 +102,7 @@ def torchvision(context: Context) -> Iterator[Finding]:
     yield ok(f"torchvision {vision.version} fits torch {torch}")
 
 
+@CHECKS.add("CUDA packages", UNUSED_CUDA)
 def cuda(context: Context) -> Iterator[Finding]:
     """Report CUDA packages on a machine without a GPU driver."""
     from deploy.doctor.checks.machine.gpu import DRIVER
@@ -113,6 +116,7 @@ def cuda(context: Context) -> Iterator[Finding]:
     yield ok(f"{len(packages)} packages" if packages else "none")
 
 
+@CHECKS.add("pytriton", PYTRITON_INSTALLED)
 def pytriton(context: Context) -> Iterator[Finding]:
     """Report an installed nvidia-pytriton."""
     if "nvidia-pytriton" in _installed(context):
@@ -135,12 +139,3 @@ def _normalised(name: str) -> str:
 def _public(version: str) -> str:
     """Return `version` without its build suffix: 2.13.0 for 2.13.0+cpu."""
     return version.partition("+")[0]
-
-
-CHECKS = (
-    Check("Python", python, (OTHER_PYTHON,)),
-    Check("packages", pinned, (OTHER_VERSION,)),
-    Check("torchvision", torchvision, (TORCHVISION_MISMATCH, NO_OPERATORS)),
-    Check("CUDA packages", cuda, (UNUSED_CUDA,)),
-    Check("pytriton", pytriton, (PYTRITON_INSTALLED,)),
-)

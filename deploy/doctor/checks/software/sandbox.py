@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
 from deploy.doctor.context import Context
 from deploy.stack import preflight
 
@@ -16,22 +16,23 @@ LAYER_REQUIRED = KnownIssue(
     message="CLIPSTACK_SANDBOX is required, but {user}'s decoders cannot have the layer {layer}: {reason}.",
     fix="Use a newer kernel, or a container that allows the layer (docs/security.md), or set CLIPSTACK_SANDBOX=best.",
 )
-LAYER_MISSING = KnownIssue(
+LAYER_MISSING = known_warning(
     name="sandbox layer missing",
-    verdict="warning",
     symptom="web's log says that decoders run without a layer of the sandbox.",
     message="{user}'s decoders run without the sandbox layer {layer}: {reason}.",
     fix="Use a newer kernel, or a container that allows the layer. docs/security.md lists what each layer needs.",
 )
-SANDBOX_OFF = KnownIssue(
+SANDBOX_OFF = known_warning(
     name="sandbox off",
-    verdict="warning",
     symptom="None. But a hostile file could reach everything that the service can.",
     message="CLIPSTACK_SANDBOX is off, so a vulnerability of a decoder is a vulnerability of the service.",
     fix="Unset CLIPSTACK_SANDBOX, then run `make down` and `make up`.",
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add("sandbox", LAYER_REQUIRED, LAYER_MISSING, SANDBOX_OFF, timeout_s=TIMEOUT_S)
 def layers(context: Context) -> Iterator[Finding]:
     """Run a trial process and report the sandbox layers that it lacks."""
     context.require_web()
@@ -50,6 +51,3 @@ def layers(context: Context) -> Iterator[Finding]:
     if not rows:
         raise RuntimeError(completed.stderr.strip().rpartition("\n")[2] or f"status {completed.returncode}")
     yield ok(f"all {len(rows)} layers work: {', '.join(row[0] for row in rows)}")
-
-
-CHECKS = (Check("sandbox", layers, (LAYER_REQUIRED, LAYER_MISSING, SANDBOX_OFF), TIMEOUT_S),)

@@ -13,29 +13,26 @@ from pathlib import Path
 
 import deploy.doctor
 from deploy.doctor import probes
-from deploy.doctor.check import Check, Finding, KnownIssue, ok
+from deploy.doctor.check import Checks, Finding, known_warning, ok
 from deploy.doctor.context import Context, Skipped
 from deploy.stack import paths
 
 SYMPTOM = "A vulnerability scanner reports it."
 MESSAGE = "{component} {version} has {ids}: {what} ({source}, {date})."
-NGINX_VULNERABLE = KnownIssue(
+NGINX_VULNERABLE = known_warning(
     name="vulnerability in nginx",
-    verdict="warning",
     symptom=SYMPTOM,
     message=MESSAGE,
     fix="Run `apt-get update && apt-get install --only-upgrade nginx-light`, then restart nginx.",
 )
-TRITON_VULNERABLE = KnownIssue(
+TRITON_VULNERABLE = known_warning(
     name="vulnerability in Triton",
-    verdict="warning",
     symptom=SYMPTOM,
     message=MESSAGE,
     fix="Unset CLIPSTACK_TRITON_ADDRESS, so that Triton listens on a socket, or let only web reach Triton's network.",
 )
-PACKAGE_VULNERABLE = KnownIssue(
+PACKAGE_VULNERABLE = known_warning(
     name="vulnerability in a package",
-    verdict="warning",
     symptom=SYMPTOM,
     message=MESSAGE,
     fix="Raise its version in pyproject.toml, then run `make lock` and `make setup`.",
@@ -59,7 +56,10 @@ class Advisory:
 _TABLE = tomllib.loads(Path(deploy.doctor.__file__).with_name("advisories.toml").read_text())
 ADVISORIES, AS_OF = [Advisory(**row) for row in _TABLE["advisory"]], _TABLE["as_of"]
 
+CHECKS = Checks()
 
+
+@CHECKS.add("vulnerabilities", NGINX_VULNERABLE, TRITON_VULNERABLE, PACKAGE_VULNERABLE)
 def versions(context: Context) -> Iterator[Finding]:
     """Report components with a known vulnerability that others can reach."""
     installed = _installed(context)
@@ -125,6 +125,3 @@ def _triton_version(context: Context) -> str:
     wheel = context.checkout / "deploy" / "triton-wheel.txt"
     match = re.search(r"server (\d+\.\d+\.\d+)", wheel.read_text()) if wheel.is_file() else None
     return match[1] if match else ""
-
-
-CHECKS = (Check("vulnerabilities", versions, (NGINX_VULNERABLE, TRITON_VULNERABLE, PACKAGE_VULNERABLE)),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -184,8 +184,3 @@ class _ObjectFile(io.RawIOBase):
 
     def tell(self) -> int:
         return int(self._reader.tell())
-
-
-def total_bytes(entries: Iterable[Entry]) -> int:
-    """Return the bytes of all files whose size is known."""
-    return sum(entry.size or 0 for entry in entries)

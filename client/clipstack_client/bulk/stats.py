@@ -11,6 +11,7 @@ from typing import Any
 from .journal import Finished
 
 WINDOW_S = 60.0  # of the rate that the time left is estimated from
+SUMS = ("resumed", "done", "video_s", "busy_s", "busy_squares_s")
 
 
 @dataclass
@@ -24,7 +25,6 @@ class Stats:
         resumed: Files that were finished before this run.
         done: Files that this run has finished.
         errors: Error codes of this run's rows.
-        attempts: Attempts of this run, retries included.
         video_s: Seconds of video in this run's rows.
         busy_s: Sum of the seconds that each file took.
         busy_squares_s: Sum of their squares.
@@ -36,7 +36,6 @@ class Stats:
     resumed: int = 0
     done: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    attempts: int = 0
     video_s: float = 0.0
     busy_s: float = 0.0
     busy_squares_s: float = 0.0
@@ -50,7 +49,6 @@ class Stats:
         """Count one finished file."""
         row = finished.row
         self.done += 1
-        self.attempts += row["attempts"]
         self.busy_s += row["seconds"]
         self.busy_squares_s += row["seconds"] ** 2
         self.video_s += (row["media"] or {}).get("duration_s") or 0.0
@@ -60,20 +58,15 @@ class Stats:
 
     def merge(self, counts: Mapping[str, Any]) -> None:
         """Add the `counts` of a part that was finished elsewhere."""
-        self.resumed += counts["resumed"]
-        self.done += counts["done"]
-        self.attempts += counts["attempts"]
-        self.video_s += counts["video_s"]
-        self.busy_s += counts["busy_s"]
-        self.busy_squares_s += counts["busy_squares_s"]
+        for name in SUMS:
+            setattr(self, name, getattr(self, name) + counts[name])
         self.errors.update(counts["errors"])
         self._mark()
 
     @property
     def counts(self) -> dict[str, Any]:
         """Return the counts that `merge` takes."""
-        names = ("resumed", "done", "attempts", "video_s", "busy_s", "busy_squares_s")
-        return {name: getattr(self, name) for name in names} | {"errors": dict(self.errors)}
+        return {name: getattr(self, name) for name in SUMS} | {"errors": dict(self.errors)}
 
     def _mark(self) -> None:
         now = self.clock()
@@ -103,16 +96,11 @@ class Stats:
         """Return the seconds left at the present rate; None before the first file."""
         return self.remaining / self.per_s if self.per_s > 0 else None
 
-    @property
-    def machine_hours(self) -> float:
-        """Return the hours of all machines so far."""
-        return self.machines * self.elapsed_s / 3600
-
     def cost(self) -> str:
         """Return the cost of an hour of video, or of 1,000 files if all are pictures; "" before the first file."""
         if not self.done:
             return ""
         video_h = self.video_s / 3600
         unit = "per hour of video" if video_h else "per 1,000 files"
-        hours = self.machine_hours / (video_h or self.done / 1000)
+        hours = self.machines * self.elapsed_s / 3600 / (video_h or self.done / 1000)
         return f"{hours:.3g} machine hours {unit}" if self.price is None else f"{hours * self.price:.3g} {unit}"

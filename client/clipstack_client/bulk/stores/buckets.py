@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from .interface import Appender, StoreFailed, writer_name
@@ -28,32 +29,27 @@ class BucketStore:
     def __init__(self, address: str) -> None:
         self._address = address.rstrip("/")
         self._store = bucket(self._address)
+        self._obstore: Any = import_module("obstore")
 
     def names(self, folder: str = "") -> list[str]:
         """See Store."""
-        import obstore
-
         with bucket_errors(self._address):
-            found = obstore.list_with_delimiter(self._store, folder or None)
+            found = self._obstore.list_with_delimiter(self._store, folder or None)
             return sorted(entry["path"].rpartition("/")[2] for entry in found["objects"])
 
     def exists(self, name: str) -> bool:
         """See Store."""
-        import obstore
-
         with bucket_errors(self._address):
             try:
-                obstore.head(self._store, name)
+                self._obstore.head(self._store, name)
             except FileNotFoundError:
                 return False
         return True
 
     def read(self, name: str) -> bytes:
         """See Store."""
-        import obstore
-
         with bucket_errors(self._address):
-            return bytes(obstore.get(self._store, name).bytes())
+            return bytes(self._obstore.get(self._store, name).bytes())
 
     def write(self, name: str, content: bytes) -> None:
         """See Store."""
@@ -72,10 +68,8 @@ class BucketStore:
         return True
 
     def _put(self, name: str, content: bytes, **options: Any) -> None:
-        import obstore
-
         try:
-            obstore.put(self._store, name, content, **options)
+            self._obstore.put(self._store, name, content, **options)
         except FileNotFoundError as error:
             raise StoreFailed(f"{self._address}: there is no such bucket") from error
 
@@ -85,12 +79,10 @@ class BucketStore:
 
     def remove(self, folder: str) -> None:
         """See Store."""
-        import obstore
-
         with bucket_errors(self._address):
-            paths = [entry["path"] for chunk in obstore.list(self._store, folder) for entry in chunk]
+            paths = [entry["path"] for chunk in self._obstore.list(self._store, folder) for entry in chunk]
             if paths:
-                obstore.delete(self._store, paths)
+                self._obstore.delete(self._store, paths)
 
 
 class _ObjectAppender:

@@ -9,9 +9,9 @@ import click
 from click.core import ParameterSource
 
 from ...bulk import ray_engine
-from ...bulk.estimate import estimate, sample, sample_part
+from ...bulk.estimate import estimate, sample
 from ...bulk.formats import FormatUnavailable
-from ...bulk.manifest import ManifestConflict
+from ...bulk.manifest import ManifestConflict, Part
 from ...bulk.request import BulkRequest, Limits
 from ...bulk.run import Options, Plan, plan, run_local
 from ...bulk.service import Connection
@@ -129,7 +129,7 @@ class _Bulk:
             raise click.UsageError("--dry-run measures with the local engine: name the services of some nodes by --url")
         try:
             entries = await run_in_thread(list_source, self._source)
-            part = sample_part(sample(entries, self._run.sample_size))
+            part = Part(0, "sample", sample(entries, self._run.sample_size))
             with tempfile.TemporaryDirectory(prefix="clipstack-") as folder:
                 planned = Plan(folder, "jsonl", self._request, self._limits, (part,), len(part.entries))
                 stats = Stats(planned.files, len(self._connections), self._run.price)
@@ -137,7 +137,7 @@ class _Bulk:
                     await run_local(planned, self._connections, stats)
         except (ClipstackError, OSError, ValueError) as error:
             return self._failed(error)
-        self._console.print(estimate_table(estimate(entries, stats), stats))
+        self._console.print(estimate_table(entries, stats, *estimate(entries, stats)))
         return OK
 
     def _failed(self, error: ClipstackError | OSError | ValueError) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ...bulk.estimate import Estimate
+from ...bulk.source import Entry
 from ...bulk.stats import Stats
 from ..output.formatting import duration, human_bytes, plain
 
@@ -80,19 +81,20 @@ def bulk_summary(stats: Stats, *, complete: bool) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def estimate_table(estimate: Estimate, stats: Stats) -> RenderableType:
-    """Return an estimate as a table of two columns."""
+def estimate_table(entries: Sequence[Entry], stats: Stats, seconds: float, spread: float) -> Table:
+    """Return the estimate for all files by the counts of a sample, as a table of two columns."""
     table = Table.grid(padding=(0, 2, 0, 0))
-    low, high = (max(0.0, estimate.seconds * (1 + sign * estimate.spread)) for sign in (-1, 1))
-    failed = f", {estimate.failed} with errors" if estimate.failed else ""
-    table.add_row("files", f"{_number(estimate.files)}, {human_bytes(estimate.bytes)}")
-    table.add_row("sample", f"{_number(estimate.sampled)} files{failed}, {estimate.per_s:.1f} files/s")
-    table.add_row("time", f"{duration(estimate.seconds)} ({duration(low)} to {duration(high)})")
-    if estimate.video_s:
-        table.add_row("video", duration(estimate.video_s))
+    low, high = (max(0.0, seconds * (1 + sign * spread)) for sign in (-1, 1))
+    failed = f", {stats.errors.total()} with errors" if stats.errors else ""
+    total_bytes = sum(entry.size or 0 for entry in entries)
+    table.add_row("files", f"{_number(len(entries))}, {human_bytes(total_bytes)}")
+    table.add_row("sample", f"{_number(stats.done)} files{failed}, {stats.done / stats.elapsed_s:.1f} files/s")
+    table.add_row("time", f"{duration(seconds)} ({duration(low)} to {duration(high)})")
+    if stats.video_s:
+        table.add_row("video", duration(stats.video_s * len(entries) / stats.done))
     table.add_row("cost", stats.cost())
     if stats.price is not None:
-        table.add_row("", f"{estimate.seconds / 3600 * stats.machines * stats.price:.2f} in all")
+        table.add_row("", f"{seconds / 3600 * stats.machines * stats.price:.2f} in all")
     return table
 
 

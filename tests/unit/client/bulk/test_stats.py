@@ -8,7 +8,7 @@ from clipstack_client.bulk.estimate import estimate, sample
 from clipstack_client.bulk.journal import Finished
 from clipstack_client.bulk.source import Entry
 from clipstack_client.bulk.stats import Stats
-from clipstack_client.cli.bulk.progress import progress_line
+from clipstack_client.cli.bulk.progress import estimate_table, progress_line
 
 
 class Clock:
@@ -94,7 +94,10 @@ def test_estimate_scales_the_sample(clock: Clock) -> None:
     for seconds in (1, 2, 3, 2, 2, 1, 3, 2, 2, 2):
         stats.add(finished(seconds=seconds))
     clock.now += 5
-    guess = estimate([Entry(str(index), 10) for index in range(1000)], stats)
-    assert (guess.files, guess.bytes, guess.sampled, guess.per_s, guess.seconds) == (1000, 10_000, 10, 2.0, 500.0)
-    assert guess.video_s == pytest.approx(36_000)
-    assert guess.spread == pytest.approx(0.2, abs=0.03)
+    entries = [Entry(str(index), 10) for index in range(1000)]
+    total_s, spread = estimate(entries, stats)
+    assert total_s == 500.0
+    assert spread == pytest.approx(0.2, abs=0.03)
+    cells = [list(column.cells) for column in estimate_table(entries, stats, total_s, spread).columns]
+    assert cells[1][:2] == ["1,000, 10 kB", "10 files, 2.0 files/s"]
+    assert cells[1][3] == "10 h 0 min"

@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
 
 def data_frame(columns: Mapping[str, Sequence[Any]]) -> DataFrame:
-    """Return a data frame with these columns.
-
-    Raises:
-        ImportError: pandas is not installed.
-    """
+    """Return a data frame with these columns; raise ImportError if pandas is not installed."""
     try:
         from pandas import DataFrame
     except ImportError as error:

@@ -64,7 +64,7 @@ def classify(
                         **vars(selection),
                         embedding=embedding,
                         reduce=reduce,
-                        progress=line.upload,
+                        progress=line.show,
                     )
 
             with target.report(lines, err, "classified", names=names, skipped=skipped) as report:

@@ -90,7 +90,7 @@ def show(short: str, as_json: bool, windows: bool, follow: bool, service: Servic
         if follow:
             with ProgressLines(error_console()) as lines, lines.line(id) as line:
                 async for record in client.follow(id):
-                    line.job(record)
+                    line.show(record)
         job = await client.job(id, windows=windows)
         if as_json:
             click.echo(json.dumps(job.answer))

@@ -40,10 +40,10 @@ class TimelineRequest:
 
     async def send(self, client: AsyncClient, file: File, line: Line) -> Job:
         """Return the finished job of one video, or with `detach` the job that has only started."""
-        parameters = {**self._parameters, "reduce": self._reduce, "progress": line.upload}
+        parameters = {**self._parameters, "reduce": self._reduce, "progress": line.show}
         if self._detach:
             return await client.submit(file.path, **parameters)  # type: ignore[arg-type]
-        return await client.timeline(file.path, **parameters, watch=line.job)  # type: ignore[arg-type]
+        return await client.timeline(file.path, **parameters, watch=line.show)  # type: ignore[arg-type]
 
 
 @click.command(cls=ShrinkCommand, short_help="Label videos from start to end.")

@@ -71,7 +71,7 @@ def watch(
         if timeline:
             return await request.send(client, file, line)
         options = {"model": model, "top_k": TOP_K, **vars(selection)}
-        return await client.classify(file.path, **options, reduce=reduce, progress=line.upload)
+        return await client.classify(file.path, **options, reduce=reduce, progress=line.show)
 
     async def work() -> int:
         err = error_console()
@@ -98,7 +98,7 @@ def _with_retries(ask: Ask) -> Ask:
             try:
                 return await ask(client, file, line)
             except (ServiceUnavailable, ServiceUnreachable) as error:
-                line.note(f"{error.message}: retrying")
+                line.show(f"{error.message}: retrying")
                 await asyncio.sleep(RETRY_DELAY_S)
 
     return repeat

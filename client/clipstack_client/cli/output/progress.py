@@ -29,23 +29,15 @@ STAGES = {
 
 
 class Line:
-    """Progress line of one file; a client calls `upload` and `job`."""
+    """Progress line of one file; `show` shows the progress of its upload or job, or a message."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.now: Progress | Job | str = ""
 
-    def upload(self, progress: Progress) -> None:
-        """Show the progress of the upload."""
-        self.now = progress
-
-    def job(self, job: Job) -> None:
-        """Show the progress of the job."""
-        self.now = job
-
-    def note(self, text: str) -> None:
-        """Show a message."""
-        self.now = text
+    def show(self, now: Progress | Job | str) -> None:
+        """Replace what the line shows."""
+        self.now = now
 
 
 class ProgressLines:

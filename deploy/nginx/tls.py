@@ -36,34 +36,19 @@ def check(cert: str, key: str) -> float:
 
     The name and the issuer are not checked: what a client accepts there depends on the client.
     """
-    for path, variable in ((cert, "CLIPSTACK_TLS_CERT"), (key, "CLIPSTACK_TLS_KEY")):
-        try:
-            Path(path).read_bytes()
-        except OSError as error:
-            raise Unreadable(f"{variable}: {path} cannot be read: {error.strerror}") from error
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        server.load_cert_chain(cert, key, password=_no_passphrase)
-    except (ssl.SSLError, ValueError) as error:
-        raise _load_error(cert, key, error) from error
-    return ssl.cert_time_to_seconds(str(_certificate(server, cert)["notAfter"]))
+    return ssl.cert_time_to_seconds(str(_certificate(cert, key)["notAfter"]))
 
 
 def names(cert: str, key: str) -> list[str]:
     """Return the DNS names and IP addresses of the certificate; raise Unusable when it does not work."""
-    check(cert, key)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(cert, key, password=_no_passphrase)
-    alt_names = _certificate(server, cert).get("subjectAltName", ())
+    alt_names = _certificate(cert, key).get("subjectAltName", ())
     return [str(name) for kind, name in alt_names if kind in ("DNS", "IP Address")]
 
 
 def fits(cert: str, key: str, name: str) -> bool:
     """Return whether the certificate is valid for `name`; raise Unusable when it fails for any other reason."""
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(cert, key, password=_no_passphrase)
     try:
-        _certificate(server, cert, name)
+        _certificate(cert, key, name)
     except NameMismatch:
         return False
     return True
@@ -78,6 +63,21 @@ def unchecked() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _server(cert: str, key: str) -> ssl.SSLContext:
+    """Return nginx's side; raise Unusable for files that cannot be loaded."""
+    for path, variable in ((cert, "CLIPSTACK_TLS_CERT"), (key, "CLIPSTACK_TLS_KEY")):
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise Unreadable(f"{variable}: {path} cannot be read: {error.strerror}") from error
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        server.load_cert_chain(cert, key, password=_no_passphrase)
+    except (ssl.SSLError, ValueError) as error:
+        raise _load_error(cert, key, error) from error
+    return server
 
 
 def _no_passphrase() -> str:
@@ -97,9 +97,9 @@ def _load_error(cert: str, key: str, error: ssl.SSLError | ValueError) -> Unusab
     return Unusable(f"CLIPSTACK_TLS_CERT, CLIPSTACK_TLS_KEY: {cert} and {key} cannot be used: {reason or error}")
 
 
-def _certificate(server: ssl.SSLContext, cert: str, name: str = "") -> dict[str, Any]:
+def _certificate(cert: str, key: str, name: str = "") -> dict[str, Any]:
     """Return the certificate as a client that requests `name` sees it after a handshake."""
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    server, client = _server(cert, key), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = bool(name)
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # trust the certificate itself, whatever its issuer
     client.load_verify_locations(cafile=cert)

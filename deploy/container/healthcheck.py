@@ -18,11 +18,7 @@ TIMEOUT_S = 8.0  # shorter than the container's health-check timeout, so that th
 
 
 def web(settings: Settings) -> str:
-    """Return the body of /readyz, which covers nginx, web and Triton.
-
-    Raises:
-        OSError: The stack is not ready.
-    """
+    """Return the body of /readyz, which covers nginx, web and Triton; raise OSError if the stack is not ready."""
     with urllib.request.urlopen(
         f"{'https' if settings.tls else 'http'}://127.0.0.1:{settings.port}/readyz",
         timeout=TIMEOUT_S,
@@ -32,11 +28,7 @@ def web(settings: Settings) -> str:
 
 
 def triton(settings: Settings) -> str:
-    """Run one inference of the default model and return a success message.
-
-    Raises:
-        OSError: The inference failed.
-    """
+    """Run one inference of the default model and return a success message; raise OSError if the inference failed."""
     from tritonclient.utils import InferenceServerException
 
     from app.inference.channel import connect

@@ -27,11 +27,7 @@ class Page(NamedTuple):
 
 
 def page(url: str) -> Page:
-    """Return nginx's response at `url`, whatever its status and certificate.
-
-    Raises:
-        OSError: nginx does not answer.
-    """
+    """Return nginx's response at `url`, whatever its status and certificate; raise OSError if nginx does not answer."""
     try:
         with urllib.request.urlopen(url, timeout=CALL_TIMEOUT_S, context=tls.unchecked()) as response:
             return Page(response.status, response.headers, response.read(2000).decode(errors="replace"))

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from app.settings.parsers import host_port
 from deploy.edge.checks import Condition, condition_of
 from deploy.edge.nodes import Edge, EdgeError, EdgeFile, parse_node, parse_nodes
 from deploy.edge.program import EdgeProgram, StateFile
+from deploy.stack.processes import wait_until
 
 APPLY_S = 30.0  # a running load balancer follows its file within a round of checks
 POLL_S = 0.2
@@ -48,7 +48,7 @@ class Commands:
     def drain(self, arguments: argparse.Namespace) -> None:
         """Send a node no new work, and wait for the requests that it has; its jobs stay reachable."""
         self._change(lambda edge: edge.with_node(arguments.name, replace(edge.node(arguments.name), drained=True)))
-        if not self._wait(lambda: self._state.read()["ending_workers"] == 0, arguments.wait_s):
+        if not wait_until(lambda: self._state.read()["ending_workers"] == 0, arguments.wait_s, POLL_S):
             print(f"requests from before are still open after {arguments.wait_s} s", file=sys.stderr)
 
     def restore(self, arguments: argparse.Namespace) -> None:
@@ -61,7 +61,7 @@ class Commands:
         status = subprocess.run(arguments.command).returncode
         if status:
             raise EdgeError(f"the command ended with status {status}: node {arguments.name} stays drained")
-        if not self._wait(lambda: self._is_ready(arguments.name), arguments.ready_s):
+        if not wait_until(lambda: self._is_ready(arguments.name), arguments.ready_s, POLL_S):
             raise EdgeError(f"node {arguments.name} is not ready after {arguments.ready_s} s: it stays drained")
         self.restore(arguments)
 
@@ -82,17 +82,8 @@ class Commands:
             changed = change(edge)
             self._file.write(changed)
         nodes = {name: [node.address, node.drained] for name, node in changed.nodes.items()}
-        if not self._wait(lambda: self._state.read()["nodes"] == nodes, APPLY_S):
+        if not wait_until(lambda: self._state.read()["nodes"] == nodes, APPLY_S, POLL_S):
             raise EdgeError(f"the load balancer does not use the change after {APPLY_S:g} s: its messages say why")
-
-    @staticmethod
-    def _wait(condition: Callable[[], bool], limit_s: float) -> bool:
-        deadline = time.monotonic() + limit_s
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(POLL_S)
-        return True
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from deploy.edge import config
 from deploy.edge.checks import Checker, Condition
 from deploy.edge.nodes import Edge, EdgeError, EdgeFile
 from deploy.stack import paths
+from deploy.stack.processes import wait_until
 
 INTERVAL_S = 1.0
 TEST_TIMEOUT_S = RELOAD_S = 10.0
-POLL_S = 0.05
 STOP_S = 30.0  # for running requests, when the load balancer ends
 
 log = logging.getLogger(__name__)
@@ -117,24 +116,17 @@ class EdgeProgram:
         pid_file = self._folder / "nginx.pid"
         pid_file.unlink(missing_ok=True)
         nginx = subprocess.Popen(command)
-        deadline = time.monotonic() + RELOAD_S
-        while not pid_file.exists() and nginx.poll() is None:
-            if time.monotonic() > deadline:
-                nginx.kill()
-                raise EdgeError(f"nginx does not start within {RELOAD_S:g} s")
-            time.sleep(POLL_S)
+        if not wait_until(lambda: pid_file.exists() or nginx.poll() is not None, RELOAD_S):
+            nginx.kill()
+            raise EdgeError(f"nginx does not start within {RELOAD_S:g} s")
         return nginx
 
     def _reload(self, nginx: subprocess.Popen[bytes]) -> None:
         """Have nginx read its configuration again, and wait until its old workers take no more requests."""
         old = {pid for pid, is_ending in self._workers().items() if not is_ending}
         nginx.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + RELOAD_S
-        while any(not is_ending for pid, is_ending in self._workers().items() if pid in old):
-            if time.monotonic() > deadline:
-                log.error("nginx has not used its new configuration after %g s", RELOAD_S)
-                return
-            time.sleep(POLL_S)
+        if not wait_until(lambda: all(ending for pid, ending in self._workers().items() if pid in old), RELOAD_S):
+            log.error("nginx has not used its new configuration after %g s", RELOAD_S)
 
     def _workers(self) -> dict[int, bool]:
         """Return the pids of nginx's workers, and whether each only finishes its requests."""

@@ -31,11 +31,7 @@ def make(run_dir: Path, library: str = LIBRARY) -> Path:
 
 
 def find(library: str = LIBRARY) -> Path:
-    """Return the path of the library that the loader finds.
-
-    Raises:
-        OSError: The loader does not find it.
-    """
+    """Return the path of the library that the loader finds; raise OSError if the loader does not find it."""
     ctypes.CDLL(library)
     name = library.partition(".so")[0] + ".so"
     for line in Path("/proc/self/maps").read_text().splitlines():

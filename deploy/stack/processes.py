@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,11 +62,16 @@ def end(pids: Iterable[int], timeout_s: float) -> None:
 
 def wait_until_gone(pids: Iterable[int], timeout_s: float) -> bool:
     """Wait until all of `pids` have ended; return False when `timeout_s` passes first."""
+    return wait_until(lambda: not any(map(is_running, pids)), timeout_s)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, poll_s: float = 0.05) -> bool:
+    """Wait until the condition is met; return False when `timeout_s` passes first."""
     deadline = time.monotonic() + timeout_s
-    while any(map(is_running, pids)):
+    while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(poll_s)
     return True
 
 

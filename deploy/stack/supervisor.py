@@ -45,11 +45,7 @@ class SupervisorClient:
         self._connection.supervisor.getState()
 
     def launch(self, environment: Mapping[str, str]) -> None:
-        """Start supervisord in the background.
-
-        Raises:
-            CalledProcessError: Its configuration is wrong.
-        """
+        """Start supervisord in the background; raise CalledProcessError if its configuration is wrong."""
         subprocess.run(
             [self._python, "-m", "supervisor.supervisord", "-c", self._config],
             env=environment,

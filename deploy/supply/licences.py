@@ -1,9 +1,4 @@
-"""Licences of every package that the images install.
-
-Usage: python -m deploy.supply.licences
-
-It prints the table of docs/supply.md.
-"""
+"""Licences of every package that the images install."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Versions of libraries bundled inside packages, which no lock file shows; read from the installed files.
-
-Usage: python -m deploy.supply.parts
-
-It prints the table of docs/supply.md.
-"""
+"""Versions of libraries bundled inside packages, which no lock file shows; read from the installed files."""
 
 from __future__ import annotations
 
@@ -23,14 +18,6 @@ def library(package: str, start: str) -> Path | None:
     """Return the shared library of a wheel whose file name begins with `start`."""
     matches = [file for file in files(package) or [] if file.name.startswith(start) and ".so" in file.name]
     return Path(str(matches[0].locate())) if matches else None
-
-
-def _version_in(library: Path | None, pattern: bytes) -> str:
-    """Return group 1 of the first match of `pattern` in the bytes of a library."""
-    if library is None or not library.is_file():
-        return ABSENT
-    match = re.search(pattern, library.read_bytes())
-    return match[1].decode() if match else "no version"
 
 
 def ffmpeg_version(package: str) -> str:
@@ -80,8 +67,12 @@ def nginx() -> str:
 
 
 def triton_library(start: str, pattern: bytes) -> str:
-    """Return the version of a library that was unpacked with Triton."""
-    return _version_in(next(iter((TRITON / "lib").glob(f"{start}*")), None), pattern)
+    """Return the version of a library that was unpacked with Triton: group 1 of the first match of `pattern`."""
+    library = next((TRITON / "lib").glob(f"{start}*"), None)
+    if library is None:
+        return ABSENT
+    match = re.search(pattern, library.read_bytes())
+    return match[1].decode() if match else "no version"
 
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {

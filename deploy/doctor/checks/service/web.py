@@ -6,7 +6,6 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from deploy.doctor import probes
 from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok
@@ -60,20 +59,12 @@ PAGE_FORBIDDEN = KnownIssue(
 )
 
 
-class _Required(NamedTuple):
-    """Required value of a gunicorn setting; `bad` is a pattern of values that are wrong for the reason `reason`."""
-
-    setting: str
-    bad: str
-    value: str
-    reason: str
-
-
+# Setting, pattern of wrong values, right value, and what is wrong with the others
 GUNICORN = (
-    _Required("control_socket_disable", "False", "True", "a socket in the home folder would control gunicorn"),
-    _Required("umask", "0|0o?[0-7]*[0-6]", "0o117", "when started by root, its socket is open to everybody"),
-    _Required("timeout", "0", "20", "a worker that hangs would never be replaced"),
-    _Required("worker_class", '"sync"', "a class with threads", "a slow client would block a whole worker"),
+    ("control_socket_disable", "False", "True", "a socket in the home folder would control gunicorn"),
+    ("umask", "0|0o?[0-7]*[0-6]", "0o117", "when started by root, its socket is open to everybody"),
+    ("timeout", "0", "20", "a worker that hangs would never be replaced"),
+    ("worker_class", '"sync"', "a class with threads", "a slow client would block a whole worker"),
 )
 
 CHECKS = Checks()

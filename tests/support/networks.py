@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from triton_repo.zoo.architectures.resnet import resnet
+from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.x3d import x3d
 from triton_repo.zoo.export.openvino import write_model
 from triton_repo.zoo.repository import engine_config
@@ -59,8 +59,8 @@ def served_picture() -> NetworkSpec:
     """Return a ResNet-18 for pictures of 64 x 64 pixels out of 72."""
     torch.manual_seed(0)
     labels = ("ant", "bee", "cow", "dog", "elk", "fox")
-    real = resnet("resnet18", labels=labels)
-    network = spread_out(real.network, torch.randn(2, 3, 64, 64))
+    real = published("resnet18")
+    network = spread_out(real.network(len(labels)), torch.randn(2, 3, 64, 64))
     spec = ClipSpec(kind="image", frames=1, stride=1, fps=30, resize=72, crop=64)
     return NetworkSpec(network, "resnet18", spec, labels, real.mean, real.std)
 

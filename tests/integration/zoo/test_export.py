@@ -11,12 +11,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  # isort: skip  (makes the next import work without CUDA)
+from torchvision import models
+
 from tests.support.networks import served_picture, served_video, spread_out
 from triton_repo.zoo.architectures import builtin
 from triton_repo.zoo.architectures.camera_motion import CameraMotion
-from triton_repo.zoo.architectures.resnet import published, resnet
+from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.export import openvino as export
 from triton_repo.zoo.repository import engine_config
+from triton_repo.zoo.repository.sources import Source
 from triton_repo.zoo.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text
 
 
@@ -113,13 +117,15 @@ def test_missing_weights_are_named() -> None:
     ids=["first recipe", "second recipe", "unknown: the newest"],
 )
 def test_preprocessing_follows_the_published_file(file: str, resize: int) -> None:
-    assert published("resnet50", Path(file)).transforms().resize_size == [resize]
+    assert published("resnet50", file).spec.resize == resize
 
 
-def test_resnet_loads_a_checkpoint_of_torchvision(tmp_path: Path) -> None:
-    trained = spread_out(resnet("resnet18", labels=("cat", "dog")).network, torch.randn(4, 3, 64, 64))
+def test_resnet_takes_weights_of_torchvisions_names(tmp_path: Path) -> None:
+    trained = spread_out(models.get_model("resnet18", num_classes=2), torch.randn(4, 3, 64, 64))
     torch.save(trained.state_dict(), tmp_path / "pets.pth")
-    served = resnet("resnet18", tmp_path / "pets.pth", ("cat", "dog"))
+    known = published("resnet18")
+    source = Source("resnet18", "pets.pth", "", known.spec, known.mean, known.std)
+    served = source.network(("cat", "dog"), tmp_path / "pets.pth")
     example = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(served.network(example), trained(example))

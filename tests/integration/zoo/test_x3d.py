@@ -11,7 +11,7 @@ from torch import nn
 
 import triton_repo.zoo.architectures.torchvision_cpu  # noqa: F401  (the package imports torchvision)
 from tests.support.networks import spread_out
-from triton_repo.zoo.architectures.x3d import VARIANTS, X3D, load_checkpoint, x3d
+from triton_repo.zoo.architectures.x3d import VARIANTS, X3D, x3d
 
 FRAMES, SIZE, CLASSES = 3, 40, 17
 
@@ -45,7 +45,7 @@ def test_logits_agree_with_the_published_network(published: ModuleType, variant:
     # In float64, where rounding hides nothing: in float32 the order of additions alone makes 5e-4 of x3d_l's depth.
     theirs = spread_out(reference(published, variant).double(), clips())
     ours = x3d(variant, CLASSES).double().eval()
-    load_checkpoint(ours, {"model_state": theirs.state_dict()})
+    ours.load_state_dict(theirs.state_dict())
     with torch.no_grad():
         wanted, got = theirs(clips()), ours(clips())
     assert wanted.std() > 1
@@ -63,7 +63,7 @@ def test_state_dict_fits_the_published_network_both_ways(published: ModuleType, 
 
 def test_checkpoint_of_another_depth_is_refused_by_name() -> None:
     with pytest.raises(RuntimeError, match=r"blocks\.1\.res_blocks\.3"):
-        load_checkpoint(x3d("x3d_l", CLASSES), x3d("x3d_m", CLASSES).state_dict())
+        x3d("x3d_l", CLASSES).load_state_dict(x3d("x3d_m", CLASSES).state_dict())
 
 
 def test_clips_of_any_length_are_accepted() -> None:

@@ -14,7 +14,7 @@ from tests.support.classifiers import FITTED, HELD_OUT, classifier, filmed_clip,
 from tests.support.parity import add
 from tests.support.rounding import ACCUMULATED, F32, REAL, Held
 from triton_repo.zoo.architectures.catalog import published
-from triton_repo.zoo.architectures.x3d import load_checkpoint, x3d
+from triton_repo.zoo.architectures.x3d import x3d
 from triton_repo.zoo.benchmark.accuracy import row
 from triton_repo.zoo.export.reference import Clips, Scores
 
@@ -46,7 +46,7 @@ def test_a_fitted_video_network_does_too(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     known, spec = published("x3d_xs"), SPECS["x3d_xs"]
     network = x3d("x3d_xs", len(known.labels)).eval()
-    load_checkpoint(network, torch.load(classifier(tmp_path, "x3d_xs", spec, LABELS), weights_only=True))
+    network.load_state_dict(torch.load(classifier(tmp_path, "x3d_xs", spec, LABELS), weights_only=True))
     some = torch.cat([normalised([filmed_clip(HELD_OUT, number, spec, LABELS)], known) for number in range(CLIPS)])
     with torch.inference_mode():
         exact = network(some).softmax(1).numpy()

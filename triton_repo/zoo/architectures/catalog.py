@@ -19,13 +19,13 @@ from torch import nn
 
 from triton_repo.zoo import ModelError
 from triton_repo.zoo.architectures import efficientnet_lite as lite
-from triton_repo.zoo.architectures.kinetics import kinetics_x3d
 from triton_repo.zoo.architectures.weight_packages import PACKAGES
-from triton_repo.zoo.architectures.x3d import x3d
+from triton_repo.zoo.architectures.x3d import VARIANTS, x3d
 from triton_repo.zoo.names import LITE, PUBLISHED, VIDEO, X3D
 from triton_repo.zoo.spec import ClipSpec, Summary
 
-# Source: pytorchvideo.models.hub.x3d
+# Source: pytorchvideo.models.hub.x3d and its model zoo, whose strides count frames of a 30 fps video
+X3D_FPS, X3D_MEAN, X3D_STD = 30, 0.45, 0.225
 X3D_ADDRESS = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/{file}"
 # torchvision's network, trained by the same program (PySlowFast) on the same list of classes as X3D
 X3D_LABELS_OF = "mvit_v2_s"
@@ -90,10 +90,11 @@ def published(name: str, file: str | None = None) -> Published:
 
 
 def _x3d(name: str) -> Published:
-    served = kinetics_x3d(name, None, ("",))
+    size = VARIANTS[name]
+    spec = ClipSpec("video", size.frames, size.stride, X3D_FPS, size.resize, size.crop)
     url = X3D_ADDRESS.format(file=f"{name.upper()}.pyth")
     labels = tuple(_models().get_model_weights(X3D_LABELS_OF).DEFAULT.meta["categories"])
-    return Published(name, url, labels, served.spec, served.mean, served.std, (1, 32))
+    return Published(name, url, labels, spec, (X3D_MEAN,) * 3, (X3D_STD,) * 3, (1, 32))
 
 
 def _lite(name: str) -> Published:

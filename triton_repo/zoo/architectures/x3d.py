@@ -11,7 +11,6 @@ Widths, depths and ratios come from table 1 and section 3 of the paper and from 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -232,13 +231,3 @@ class X3D(nn.Module):
 def x3d(variant: str, classes: int) -> X3D:
     """Return the network of a published size with random weights; raise KeyError for an unknown size."""
     return X3D(classes, VARIANTS[variant].depth_factor)
-
-
-def load_checkpoint(network: X3D, checkpoint: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
-    """Load a PyTorchVideo checkpoint: a bare state dict, or one under `model_state`.
-
-    Raises:
-        RuntimeError: Names or shapes differ; the message names the layers.
-    """
-    state: Any = checkpoint.get("model_state", checkpoint)
-    network.load_state_dict(state)

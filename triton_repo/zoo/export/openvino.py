@@ -2,8 +2,6 @@
 
     .venv/bin/python -m triton_repo.zoo.export.openvino frame_quality
     .venv/bin/python -m triton_repo.zoo.export.openvino frame_quality --gpu
-    .venv/bin/python -m triton_repo.zoo.export.openvino resnet50 --weights resnet50-11ad3fa6.pth
-    .venv/bin/python -m triton_repo.zoo.export.openvino x3d_m --weights X3D_M.pyth --labels kinetics_400.txt
 
 A model folder holds `config.pbtxt`, `labels.txt` and `<version>/model.xml` with `model.bin`; where there is a GPU, or
 for another machine that has one (--gpu), also `<version>/model.pt2`, by which the model can be placed on it. The
@@ -30,8 +28,6 @@ import openvino  # noqa: E402
 from triton_repo.backends.clip.clip_engines import EngineError  # noqa: E402
 from triton_repo.zoo import ModelError  # noqa: E402
 from triton_repo.zoo.architectures.builtin import DEFAULTS  # noqa: E402
-from triton_repo.zoo.architectures.kinetics import kinetics_x3d  # noqa: E402
-from triton_repo.zoo.architectures.x3d import VARIANTS  # noqa: E402
 from triton_repo.zoo.export import engine_files, precision  # noqa: E402
 from triton_repo.zoo.repository import engine_config  # noqa: E402
 from triton_repo.zoo.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text  # noqa: E402
@@ -139,35 +135,18 @@ def write_model(served: NetworkSpec, name: str, models: Path, version: int = 1, 
     return folder
 
 
-def build(model: str, weights: Path | None, labels: tuple[str, ...] | None) -> NetworkSpec:
-    """Return the network called `model` on the command line."""
-    if model in DEFAULTS:
-        return DEFAULTS[model](weights) if weights else DEFAULTS[model]()
-    if model in VARIANTS:
-        if labels is None:
-            raise ValueError(f"{model} needs --labels: the checkpoint does not know them")
-        return kinetics_x3d(model, weights, labels)
-    # Only ResNets need torchvision, which takes a second to import.
-    from triton_repo.zoo.architectures.resnet import resnet
-
-    return resnet(model, weights, labels)
-
-
 def main() -> int:
-    """Export the model that the command line names and return the exit code."""
+    """Export the built-in model that the command line names and return the exit code."""
     as_written = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
-    parser.add_argument("model", choices=[*DEFAULTS, *VARIANTS, "resnet18", "resnet50", "resnet101"])
-    parser.add_argument("--weights", type=Path, help="checkpoint file (the built-in models have their own)")
-    parser.add_argument("--labels", type=Path, help="text file, one label a line (only x3d needs it)")
+    parser.add_argument("model", choices=DEFAULTS)
+    parser.add_argument("--weights", type=Path, help="other weights than those that come with the model")
     parser.add_argument("--gpu", action="store_true", default=None, help="for a GPU too, also where there is none")
     parser.add_argument("--output", type=Path, default=MODELS, help="folder of the model folders")
     arguments = parser.parse_args()
-    if arguments.model not in DEFAULTS and arguments.weights is None:
-        parser.error(f"{arguments.model} needs --weights")
     try:
-        labels = tuple(arguments.labels.read_text("utf-8").splitlines()) if arguments.labels else None
-        served = build(arguments.model, arguments.weights, labels)
+        build = DEFAULTS[arguments.model]
+        served = build(arguments.weights) if arguments.weights else build()
         folder = write_model(served, arguments.model, arguments.output, gpu=arguments.gpu)
     except (OSError, ValueError, RuntimeError, ExportMismatch, ModelError, EngineError) as error:
         print(f"export: {error}", file=sys.stderr)

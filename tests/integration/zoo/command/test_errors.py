@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from tests.support.checkpoints import labels_file, official_x3d, onnx_file
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.checkpoints import read_checkpoint
-from triton_repo.zoo.architectures.resnet import RESNETS as KNOWN_RESNETS
 from triton_repo.zoo.architectures.x3d import VARIANTS
 from triton_repo.zoo.cli.main import main
 from triton_repo.zoo.names import LITE, PUBLISHED, RESNETS, X3D
@@ -248,4 +247,3 @@ def test_catalogue_equals_torchvision(name: str) -> None:
 
 def test_names_are_those_of_the_networks() -> None:
     assert tuple(VARIANTS) == X3D
-    assert KNOWN_RESNETS == RESNETS

@@ -46,7 +46,7 @@ def test_a_fitted_video_network_does_too(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     known, spec = published("x3d_xs"), SPECS["x3d_xs"]
     network = x3d("x3d_xs", len(known.labels)).eval()
-    network.load_state_dict(torch.load(classifier(tmp_path, "x3d_xs", spec, LABELS), weights_only=True))
+    network.load_state_dict(torch.load(classifier(tmp_path, "x3d_xs", spec, LABELS), weights_only=True)["model_state"])
     some = torch.cat([normalised([filmed_clip(HELD_OUT, number, spec, LABELS)], known) for number in range(CLIPS)])
     with torch.inference_mode():
         exact = network(some).softmax(1).numpy()

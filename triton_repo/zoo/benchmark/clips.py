@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from app.decoding.pool import Decoder
-from app.decoding.worker import DecodeTask
 from app.errors import ClipstackError, WrongMediaKind
-from app.media.sampling import EvenClips
-from app.media.types import ClipRequest, Limits, Source
-from app.sandbox import SandboxConfig
+from app.media.formats import HEAD_BYTES, sniff
 from app.settings import Settings
 from triton_repo.zoo import ModelError
 from triton_repo.zoo.repository.store import InstalledModel
+from triton_repo.zoo.spec import ClipSpec
+from triton_repo.zoo.transfer.decode import Clips, clip_decoder
+from triton_repo.zoo.transfer.examples import Example, stamp_of
 
-Clips = NDArray[np.uint8]
 Refused = Callable[[Path, ClipstackError], None]
 
 
@@ -51,45 +44,29 @@ def clips_of_files(
     files: list[Path], model: InstalledModel, count: int, settings: Settings, refused: Refused
 ) -> list[Clips]:
     """Return clips like `real_clips`, of these files; none if all are refused."""
-    return asyncio.run(_of_files(files, model.parameters, count, settings, refused))
+    return asyncio.run(_of_files(files, model.spec, count, settings, refused))
 
 
-async def _of_files(
-    files: list[Path], parameters: dict[str, str], count: int, settings: Settings, refused: Refused
-) -> list[Clips]:
-    limits, clips = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s), []
-    with tempfile.NamedTemporaryFile(prefix="clipstack-clips-") as region:
-        folders = tuple({str(file.parent.absolute()) for file in files})
-        # The user owns the files, so root's decoders keep running as root instead of opening the files to another user.
-        confinement = SandboxConfig(folders, (region.name,), settings.sandbox, own_user=False)
-        decoder = Decoder(1, settings.decode_timeout_s, limits, confinement)
-        decoder.start()
+async def _of_files(files: list[Path], spec: ClipSpec, count: int, settings: Settings, refused: Refused) -> list[Clips]:
+    examples: list[Example] = []
+    for file in files:
         try:
-            for file in files:
-                try:
-                    clips += await _of_file(decoder, file, parameters, count, region.name)
-                except ClipstackError as error:
-                    refused(file, error)
-        finally:
-            decoder.stop()
+            examples.append(_example(file, spec))
+        except ClipstackError as error:
+            refused(file, error)
+    clips: list[Clips] = []
+    async with clip_decoder(examples, spec, count, settings) as decoder:
+        async for example, result in decoder.read_all(examples):
+            if isinstance(result, ClipstackError):
+                refused(example.file, result)
+            else:
+                clips += [clip[None] for clip in result]
     return clips
 
 
-async def _of_file(decoder: Decoder, file: Path, parameters: dict[str, str], count: int, region: str) -> list[Clips]:
-    source = Source(str(file.absolute()), 0, file.stat().st_size)
-    media = await decoder.probe(source)
-    frames, crop = int(parameters["frames"]), int(parameters["crop"])
-    if media.kind == "video":
-        clips = EvenClips(frames, int(parameters["stride"]) / float(parameters["fps"]), count)
-    elif parameters["kind"] == "video":
+def _example(file: Path, spec: ClipSpec) -> Example:
+    with file.open("rb") as content:
+        kind = sniff(content.read(HEAD_BYTES))
+    if kind == "image" and spec.kind == "video":
         raise WrongMediaKind("a picture has no movement to look at")
-    else:
-        clips = EvenClips(1, 0.0)
-    shape = (frames, crop, crop, 3)
-    size = int(np.prod(shape))
-    os.truncate(region, size * clips.count)
-    offsets = tuple(size * number for number in range(clips.count))
-    request = ClipRequest(clips, int(parameters["resize"]), crop, offsets, region)
-    await decoder.decode(DecodeTask(source, request, media))
-    pixels = np.fromfile(region, np.uint8)
-    return list(pixels.reshape(clips.count, 1, *shape))
+    return Example(file, (), kind=kind, stamp=stamp_of(file))

@@ -75,11 +75,9 @@ def run(
     say("comparing bf16 with f32")
     variants.update_record(model)
     ready, absent, source = _ready(model, engines, weights, version, say)
-    config = model.config
-    shape = tuple(int(size) for size in config["input"][0]["dims"])
-    most = max(1, int(config.get("max_batch_size", 1)))
+    most = model.max_batch
     sizes = sorted({1, min(4, most), most})
-    samples = random_clips(shape, max(clips, most), seed=0)
+    samples = random_clips(model.clip_shape, max(clips, most), seed=0)
     say("looking for the fastest")
     lone = {variant: timing.clip_s(engine, samples[0]) for variant, engine in ready.items()}
     slow = timing.hopeless(lone, seconds)

@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 from rich.progress import Progress
 
-from app.settings import Settings
 from triton_repo.backends.clip.clip_engines import ENGINES
 from triton_repo.zoo import ModelError
-from triton_repo.zoo.cli.console import COUNT, FILE, command_settings, console, models_option, print_error
+from triton_repo.zoo.cli.console import COUNT, FILE, command_settings, console, models_option, print_skipped
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.server import running
 
@@ -56,6 +53,7 @@ def verify(
         from triton_repo.backends.clip.clip_engines.accuracy import LEAST_TOP_1, random_clips
         from triton_repo.zoo.benchmark import accuracy
         from triton_repo.zoo.benchmark import engines as variants
+        from triton_repo.zoo.benchmark.clips import real_clips
         from triton_repo.zoo.cli import verdict_tables
         from triton_repo.zoo.export.reference import origin
 
@@ -65,10 +63,10 @@ def verify(
             for e in engines or [own.engine]
             for p in precisions or [variants.own_precision(model, e)]
         ]
-        shape = tuple(int(size) for size in model.config["input"][0]["dims"])
-        clip_sets = [accuracy.ClipSet("random", random_clips(shape, clips, seed))]
+        clip_sets = [accuracy.ClipSet("random", random_clips(model.clip_shape, clips, seed))]
         if videos:
-            clip_sets.append(accuracy.ClipSet("real", _real_clips(videos, model, settings)))
+            real = real_clips(videos, model, settings.max_clips, settings, print_skipped)
+            clip_sets.append(accuracy.ClipSet("real", real))
         variants.update_record(model, [clip for clip_set in clip_sets[1:] for clip in clip_set.clips])
         err = console(stderr=True)
         with Progress(console=err, transient=True, disable=not err.is_terminal) as progress_bar:
@@ -152,12 +150,3 @@ def bench(
                 err.print(f"recommended: {chosen} instead of {now}; `clipstack-models bench {name} --apply` sets it")
             else:
                 err.print(f"recommended: {chosen}, as configured")
-
-
-def _real_clips(videos: Path, model: store.InstalledModel, settings: Settings) -> list[NDArray[np.uint8]]:
-    from triton_repo.zoo.benchmark.clips import real_clips
-
-    def report_skipped(file: Path, error: Exception) -> None:
-        print_error(ModelError(f"skipped {file}: {error}"))
-
-    return real_clips(videos, model, settings.max_clips, settings, report_skipped)

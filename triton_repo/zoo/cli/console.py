@@ -72,6 +72,11 @@ def print_error(error: Exception) -> None:
     console(stderr=True).print(Text.assemble(("✗ ", "bold red"), " ".join(str(error).split())))
 
 
+def print_skipped(file: Path, error: Exception) -> None:
+    """Print why a file is left out."""
+    print_error(ModelError(f"skipped {file}: {error}"))
+
+
 def console(stderr: bool = False) -> Console:
     """Return a console for standard output or error; output to files and pipes is not wrapped."""
     result = Console(stderr=stderr, highlight=False)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from triton_repo.zoo import ModelError
-from triton_repo.zoo.cli.console import command_settings, console, models_option, print_error
+from triton_repo.zoo.cli.console import command_settings, console, models_option, print_skipped
 from triton_repo.zoo.repository import store
 from triton_repo.zoo.repository.server import running
 
@@ -35,14 +34,11 @@ def quantize(name: str, data: Path, force: bool, seconds: float, models: Path | 
         from triton_repo.zoo.operations import quantize as quantization
         from triton_repo.zoo.operations.add import Target
 
-        def report_skipped(file: Path, error: Exception) -> None:
-            print_error(ModelError(f"skipped {file}: {error}"))
-
         err = console(stderr=True)
         with workshop(model) as made, err.status("...") as status:
             quantization.check(model)
             status.update(f"decoding the files of {data}")
-            clips = quantization.decode(data, model, settings, report_skipped)
+            clips = quantization.decode(data, model, settings, print_skipped)
             record = quantization.make(model, clips, seconds, made, status.update)
             if not force:
                 record.require_worth(name)

@@ -159,7 +159,7 @@ def evaluate(name: str, folder: Path, report: Path | None, as_json: bool, models
     """
     with command_settings() as settings:
         model = store.installed(models or settings.model_dir, name)
-        from triton_repo.zoo.transfer.evaluate import answer, clip_of, thresholds_of
+        from triton_repo.zoo.transfer.evaluate import answer, thresholds_of
         from triton_repo.zoo.transfer.metrics import measure
         from triton_repo.zoo.transfer.report import Evaluated, write_report
         from triton_repo.zoo.transfer.train import truth_matrix
@@ -183,7 +183,7 @@ def evaluate(name: str, folder: Path, report: Path | None, as_json: bool, models
             _print_figures(figures)
         if report:
             evaluated = Evaluated(
-                name, model.labels, answers.examples, answers.scores, truths, figures, clip_of(model), facts
+                name, model.labels, answers.examples, answers.scores, truths, figures, model.spec, facts
             )
             _say_where(report, write_report(evaluated, report, settings))
 

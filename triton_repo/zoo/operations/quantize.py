@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def decode(
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} is no folder: --data names a folder of at least {MIN_FILES} files.")
-    most = max(MIN_FILES, min(MAX_CLIPS, MAX_BYTES // _clip_bytes(model)))
+    most = max(MIN_FILES, min(MAX_CLIPS, MAX_BYTES // math.prod(model.clip_shape)))
     files = sorted(path for path in folder.iterdir() if path.is_file())
     files = files[:: -(-len(files) // most)] if files else []
     each = max(1, min(settings.max_clips, most // max(1, len(files))))
@@ -144,10 +145,6 @@ def _text(model: InstalledModel, name: str) -> str:
     return (model.folder / name).read_text(encoding="utf-8")
 
 
-def _clip_bytes(model: InstalledModel) -> int:
-    return int(np.prod([int(size) for size in model.config["input"][0]["dims"]]))
-
-
 def _compared(model: InstalledModel, data: QuantizationData, version: Path) -> tuple[Agreement, dict[str, Engine]]:
     """Return the agreement of int8 with f32 on the held-out clips, and an engine for each precision."""
     precisions = engine_class("openvino").precisions()
@@ -165,7 +162,7 @@ def _scores(engine: Engine, clips: Sequence[Clips]) -> Scores:
 
 def _rates(model: InstalledModel, ready: dict[str, Engine], clips: Sequence[Clips], seconds: float) -> dict[str, float]:
     """Return the clips per second of each precision, in the largest batch that all were measured with."""
-    most = max(1, int(model.config.get("max_batch_size", 1)))
+    most = model.max_batch
     batch = np.concatenate([clips[number % len(clips)] for number in range(most)])
     by_variant = {Variant("openvino", name): engine for name, engine in ready.items()}
     for engine in ready.values():

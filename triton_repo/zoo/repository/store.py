@@ -19,10 +19,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from triton_repo.zoo import SIDE_BY_SIDE, ModelError
 from triton_repo.zoo.names import checked
+
+if TYPE_CHECKING:
+    from triton_repo.zoo.spec import ClipSpec
 
 MAKING = ".making-"
 NEEDED = {"kind", "frames", "stride", "fps", "resize", "crop"}  # parameters that the app reads
@@ -46,6 +49,25 @@ class InstalledModel:
     def parameters(self) -> dict[str, str]:
         """Return the parameters of `config.pbtxt` by name."""
         return {name: value["string_value"] for name, value in self.config["parameters"].items()}
+
+    @property
+    def spec(self) -> ClipSpec:
+        """Return the clip that the model takes."""
+        from triton_repo.zoo.spec import ClipSpec  # imports torch, which takes seconds
+
+        p = self.parameters
+        frames, stride, resize, crop = (int(p[name]) for name in ("frames", "stride", "resize", "crop"))
+        return ClipSpec("video" if p["kind"] == "video" else "image", frames, stride, float(p["fps"]), resize, crop)
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """Return the shape of a clip (T, H, W, 3)."""
+        return tuple(int(size) for size in self.config["input"][0]["dims"])
+
+    @property
+    def max_batch(self) -> int:
+        """Return the largest number of clips that the server passes at once."""
+        return max(1, int(self.config.get("max_batch_size", 1)))
 
     @property
     def is_independent(self) -> bool:

@@ -54,6 +54,13 @@ class ClipDecoder:
         pairs = zip(examples, self.regions, strict=False)
         return list(await asyncio.gather(*(self._read(example, region) for example, region in pairs)))
 
+    async def read_all(self, examples: Sequence[Example]) -> AsyncIterator[tuple[Example, Clips | ClipstackError]]:
+        """Yield each example with its result, which is as of `read`, in their order."""
+        for start in range(0, len(examples), PROCESSES):
+            part = examples[start : start + PROCESSES]
+            for pair in zip(part, await self.read(part), strict=True):
+                yield pair
+
     async def _read(self, example: Example, region: str) -> Clips | ClipstackError:
         clips = self._placed(example)
         count = clips.count if isinstance(clips, EvenClips) else len(clips)

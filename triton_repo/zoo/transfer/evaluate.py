@@ -14,8 +14,7 @@ from app.settings import Settings
 from triton_repo.zoo import ModelError, listed
 from triton_repo.zoo.benchmark.engines import load, own
 from triton_repo.zoo.repository.store import InstalledModel
-from triton_repo.zoo.spec import ClipSpec
-from triton_repo.zoo.transfer.decode import PROCESSES, clip_decoder
+from triton_repo.zoo.transfer.decode import clip_decoder
 from triton_repo.zoo.transfer.examples import Example
 from triton_repo.zoo.transfer.metrics import Scores
 
@@ -27,19 +26,6 @@ class Answers:
     examples: tuple[Example, ...]
     scores: Scores
     refused: tuple[str, ...]
-
-
-def clip_of(model: InstalledModel) -> ClipSpec:
-    """Return the clip of an installed model."""
-    parameters = model.parameters
-    return ClipSpec(
-        "video" if parameters["kind"] == "video" else "image",
-        int(parameters["frames"]),
-        int(parameters["stride"]),
-        float(parameters["fps"]),
-        int(parameters["resize"]),
-        int(parameters["crop"]),
-    )
 
 
 def thresholds_of(model: InstalledModel) -> list[float] | None:
@@ -79,11 +65,10 @@ def answer(
 async def _answer(
     model: InstalledModel, examples: Sequence[Example], settings: Settings, advance: Callable[[], None]
 ) -> list[Scores | ClipstackError]:
-    spec, engine = clip_of(model), load(model, own(model), None, model.served)
+    engine = load(model, own(model), None, model.served)
     results: list[Scores | ClipstackError] = []
-    async with clip_decoder(examples, spec, 1, settings) as decoder:
-        for start in range(0, len(examples), PROCESSES):
-            for clips in await decoder.read(examples[start : start + PROCESSES]):
-                results.append(clips if isinstance(clips, ClipstackError) else engine.infer(clips)[0])
-                advance()
+    async with clip_decoder(examples, model.spec, 1, settings) as decoder:
+        async for _, clips in decoder.read_all(examples):
+            results.append(clips if isinstance(clips, ClipstackError) else engine.infer(clips)[0])
+            advance()
     return results

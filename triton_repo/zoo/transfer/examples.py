@@ -65,7 +65,7 @@ class Example:
     def is_unchanged(self) -> bool:
         """Return whether the file still has the size and time of change of its digest."""
         try:
-            return _stamp(self.file) == self.stamp
+            return stamp_of(self.file) == self.stamp
         except OSError:
             return False
 
@@ -222,13 +222,14 @@ def _label(text: str, where: str) -> str:
 
 
 def _facts(file: Path) -> tuple[Kind, str, Stamp]:
-    stamp = _stamp(file)
+    stamp = stamp_of(file)
     with open_file(file, follow_links=True) as content:
         kind = recognise(content.read(HEAD_BYTES)).kind
     return kind, sha256_of(file), stamp
 
 
-def _stamp(file: Path) -> Stamp:
+def stamp_of(file: Path) -> Stamp:
+    """Return the file's size in bytes and time of change in ns."""
     facts = file.stat()
     return facts.st_size, facts.st_mtime_ns
 

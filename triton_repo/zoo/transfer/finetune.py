@@ -19,7 +19,7 @@ from triton_repo.zoo import ModelError
 from triton_repo.zoo.calibration import fit_temperature
 from triton_repo.zoo.spec import ServedNetwork
 from triton_repo.zoo.transfer.backbones import Backbone
-from triton_repo.zoo.transfer.decode import PROCESSES, clip_decoder
+from triton_repo.zoo.transfer.decode import Clips, clip_decoder
 from triton_repo.zoo.transfer.examples import Example
 from triton_repo.zoo.transfer.head import Head, class_loss
 
@@ -28,7 +28,6 @@ RATE = 1e-4
 TRAINED_SHARE = 0.5  # of the backbone's layers with weights, the last ones
 MAX_BYTES = 4 << 30  # of the decoded clips, which stay in memory
 
-Clips = NDArray[np.uint8]
 Start = Callable[[str, int], Callable[[], None]]
 
 
@@ -131,14 +130,14 @@ async def _decode(
     """Return the clips uint8 (N, frames, crop, crop, 3) of the examples, and their targets (N, classes)."""
     inputs: list[Clips] = []
     targets: list[NDArray[np.float32]] = []
+    rows = iter(side.targets)
     async with clip_decoder(side.examples, backbone.served.spec, clips, settings) as decoder:
-        for first in range(0, len(side.examples), PROCESSES):
-            decoded = await decoder.read(side.examples[first : first + PROCESSES])
-            for number, result in enumerate(decoded, first):
-                if not isinstance(result, ClipstackError):  # it could be decoded before; it has changed since
-                    inputs.append(result)
-                    targets.append(np.repeat(side.targets[number : number + 1], len(result), axis=0))
-                advance()
+        async for _, result in decoder.read_all(side.examples):
+            row = next(rows)
+            if not isinstance(result, ClipstackError):  # it could be decoded before; it has changed since
+                inputs.append(result)
+                targets.append(np.repeat(row[None], len(result), axis=0))
+            advance()
     if not inputs:
         raise ModelError("none of the files can be read any more: they have changed or are gone. Start again.")
     return torch.from_numpy(np.concatenate(inputs)), torch.from_numpy(np.concatenate(targets))

@@ -18,7 +18,7 @@ from PIL import Image
 from app.errors import ClipstackError
 from app.settings import Settings
 from triton_repo.zoo.spec import ClipSpec
-from triton_repo.zoo.transfer.decode import PROCESSES, Clips, clip_decoder
+from triton_repo.zoo.transfer.decode import Clips, clip_decoder
 from triton_repo.zoo.transfer.examples import Example
 from triton_repo.zoo.transfer.metrics import Figures, Scores, Truths, worst
 
@@ -108,11 +108,8 @@ async def _thumbnails(examples: Sequence[Example], spec: ClipSpec, settings: Set
     if not examples:
         return []
     async with clip_decoder(examples, spec, 1, settings) as decoder:
-        found: list[str] = []
-        for start in range(0, len(examples), PROCESSES):
-            decoded = await decoder.read(examples[start : start + PROCESSES])
-            found += ["" if isinstance(clips, ClipstackError) else _thumbnail(clips) for clips in decoded]
-    return found
+        results = [clips async for _, clips in decoder.read_all(examples)]
+    return ["" if isinstance(clips, ClipstackError) else _thumbnail(clips) for clips in results]
 
 
 def _thumbnail(clips: Clips) -> str:

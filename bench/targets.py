@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bench import pages
 from bench.stats import short_number
 
 Results = Mapping[str, Any]
@@ -109,7 +110,7 @@ def _median(figure: Any) -> float | None:
 
 def table(verdicts: Sequence[Verdict]) -> str:
     """Return the verdicts as a Markdown table."""
-    lines = ["| what | ours | best peer | ratio | target | |", "|---|--:|--:|--:|--:|---|"]
+    rows = []
     for verdict in verdicts:
         target = verdict.target
         bound = f"{'≥' if target.at_least else '≤'} {target.bound:g}"
@@ -117,8 +118,8 @@ def table(verdicts: Sequence[Verdict]) -> str:
         cells = [_number(verdict.value), "–", "–"]
         if target.peer:
             cells = [_number(verdict.ours), f"{_number(verdict.theirs)} ({target.peer})", _number(verdict.value)]
-        lines.append(f"| {target.words} | {' | '.join(cells)} | {bound} | {word} |")
-    return "\n".join(lines) + "\n"
+        rows.append([target.words, *cells, bound, word])
+    return pages.table(("what", "ours", "best peer", "ratio", "target", ""), "lrrrrl", rows)
 
 
 def _number(value: float | None) -> str:

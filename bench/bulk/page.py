@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import pages
 from bench.bulk.simulation import Cluster, Outcome, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, PICTURE = (ROOT / path for path in ("bench/results/bulk.json", "docs/bulk.md", "docs/bulk_scaling.svg"))
-BEGIN, END = "<!-- made by python -m bench.bulk.page -->\n", "<!-- to here -->\n"
 NODES = (1, 2, 5, 10, 20, 50, 100)
 PARTS_A_NODE = 20
 # Assumptions of the model about the bucket and its network. S3 states the requests of one prefix and the latency.
@@ -65,31 +65,32 @@ def model(figures: Figures) -> dict[str, dict[int, Outcome]]:
 
 def measured_table(figures: Figures) -> str:
     """Return the table of the measured runs."""
-    lines = [
-        "| measured | engine | nodes | files/s | of one node | files | command, s | first part after, s | load |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    head = (
+        "measured",
+        "engine",
+        "nodes",
+        "files/s",
+        "of one node",
+        "files",
+        "command, s",
+        "first part after, s",
+        "load",
+    )
+    rows = []
     for name, workload in figures["workloads"].items():
         for run in workload["runs"]:
             gain = run["steady_per_s"] / run_of(workload, run["engine"], 1)["steady_per_s"]
-            cells = [
-                name,
-                run["engine"],
-                run["nodes"],
-                f"{run['steady_per_s']:.1f}",
-                f"{gain:.2f}",
-                f"{run['files']:,}",
-            ]
-            cells += [f"{run['wall_s']:.1f}", f"{run['first_part_s']:.1f}", run.get("load", "–")]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
+            cells = [f"{run['steady_per_s']:.1f}", f"{gain:.2f}", f"{run['files']:,}", f"{run['wall_s']:.1f}"]
+            cells += [f"{run['first_part_s']:.1f}", run.get("load", "–")]
+            rows.append([name, run["engine"], run["nodes"], *cells])
+    return pages.table(head, "llrrrrrrr", rows)
 
 
 def modelled_table(modelled: Mapping[str, Mapping[int, Outcome]]) -> str:
     """Return the table of the modelled runs."""
     names = list(modelled)
     head = ["modelled: nodes"] + [f"{name}{what}" for name in names for what in (", files/s", ", of linear", ", limit")]
-    lines = [f"| {' | '.join(head)} |", f"|--:|{'--:|--:|---|' * len(names)}"]
+    rows = []
     for nodes in NODES:
         cells = [str(nodes)]
         for name in names:
@@ -100,8 +101,8 @@ def modelled_table(modelled: Mapping[str, Mapping[int, Outcome]]) -> str:
                 f"{share:.0%}",
                 outcome.limit,
             ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return pages.table(head, "r" + "rrl" * len(names), rows)
 
 
 def overheads(figures: Figures) -> str:
@@ -136,43 +137,32 @@ def body(figures: Figures) -> str:
 
 def picture(figures: Figures, path: Path) -> None:
     """Draw a panel for each workload: measured points, the modelled line, and what linear scaling would give."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    matplotlib.rcParams.update({"svg.hashsalt": "clipstack", "font.size": 9})
-    figure, panels = pyplot.subplots(1, len(figures["workloads"]), figsize=(8, 3.2))
-    modelled = model(figures)
-    for panel, (name, workload) in zip(panels, figures["workloads"].items(), strict=True):
-        rates = {nodes: outcome.per_s for nodes, outcome in modelled[name].items()}
-        one = rates[1]
-        panel.plot(NODES, [one * nodes for nodes in NODES], color="#9aa1ab", linewidth=1, linestyle=":", label="linear")
-        panel.plot(NODES, rates.values(), color=COLOURS[name], linewidth=1.4, linestyle="--", label="modelled")
-        measured = {nodes: run_of(workload, "ray", nodes)["steady_per_s"] for nodes in (1, 2)}
-        panel.scatter(measured.keys(), measured.values(), color=COLOURS[name], zorder=3, label="measured")
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        panel.set_xticks(NODES, map(str, NODES))
-        panel.minorticks_off()
-        panel.set_title(name, fontsize=10)
-        panel.set_xlabel("nodes of one core")
-        panel.set_ylabel("files a second")
-        panel.grid(color="#e3e6ea", linewidth=0.8)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False, loc="upper left")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    modelled, workloads = model(figures), figures["workloads"]
+    with pages.chart(path, columns=len(workloads), figsize=(8, 3.2)) as (_, panels):
+        for panel, (name, workload) in zip(panels, workloads.items(), strict=True):
+            rates = {nodes: outcome.per_s for nodes, outcome in modelled[name].items()}
+            one = rates[1]
+            panel.plot(
+                NODES, [one * nodes for nodes in NODES], color="#9aa1ab", linewidth=1, linestyle=":", label="linear"
+            )
+            panel.plot(NODES, rates.values(), color=COLOURS[name], linewidth=1.4, linestyle="--", label="modelled")
+            measured = {nodes: run_of(workload, "ray", nodes)["steady_per_s"] for nodes in (1, 2)}
+            panel.scatter(measured.keys(), measured.values(), color=COLOURS[name], zorder=3, label="measured")
+            panel.set_xscale("log")
+            panel.set_yscale("log")
+            panel.set_xticks(NODES, map(str, NODES))
+            panel.minorticks_off()
+            panel.set_title(name, fontsize=10)
+            panel.set_xlabel("nodes of one core")
+            panel.set_ylabel("files a second")
+            panel.legend(frameon=False, loc="upper left")
 
 
 def main() -> None:
     """Write the tables and the plot."""
     figures = json.loads(RESULTS.read_text())
     picture(figures, PICTURE)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{body(figures)}\n{END}{rest.partition(END)[2]}")
+    pages.replace_part(PAGE, pages.begin_mark("bench.bulk.page"), body(figures))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import targets
+from bench import pages, targets
 from bench.report import charts
 from bench.report.sections import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- made by python -m bench.report -->\n", "<!-- to here -->\n"
+BEGIN = pages.begin_mark("bench.report")
 
 
 def read(results: Path = RESULTS) -> dict[str, Any]:
@@ -55,8 +55,7 @@ def write(results: Mapping[str, Any], page: Path = PAGE) -> None:
     for name in charts.CHARTS:
         if name in results:
             charts.write(name, results[name], page.with_name(f"performance_{name}.svg"))
-    before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{body(results)}\n{END}{rest.partition(END)[2]}")
+    pages.replace_part(page, BEGIN, body(results))
 
 
-__all__ = ["BEGIN", "END", "PAGE", "RESULTS", "read", "summary", "write"]
+__all__ = ["BEGIN", "PAGE", "RESULTS", "read", "summary", "write"]

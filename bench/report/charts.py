@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import pages
 from bench.stats import spread
 
 Figures = Mapping[str, Any]
@@ -18,25 +19,13 @@ OUR_COLOUR, LIMIT_COLOUR = "#1b7f5c", "#111111"
 
 def write(name: str, figures: Figures, path: Path) -> None:
     """Write the chart of one suite."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     draw, labels = CHARTS[name]
-    matplotlib.rcParams.update({"svg.hashsalt": "clipstack", "font.size": 9})
-    chart, panel = pyplot.subplots(figsize=(7, 3.2))
-    panel.set_xlabel(labels[0])
-    panel.set_ylabel(labels[1])
-    panel.grid(color="#e3e6ea", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-    draw(panel, figures)
-    panel.set_ylim(0, None)
-    panel.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    chart.tight_layout()
-    chart.savefig(path, metadata={"Date": None})
-    pyplot.close(chart)
+    with pages.chart(path, figsize=(7, 3.2)) as (_, panel):
+        panel.set_xlabel(labels[0])
+        panel.set_ylabel(labels[1])
+        draw(panel, figures)
+        panel.set_ylim(0, None)
+        panel.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _line(panel: Any, label: str, colour: str, points: Sequence[tuple[int, Figures]]) -> None:

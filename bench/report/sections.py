@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.pages import table
 from bench.stats import short_number
 
 Figures = Mapping[str, Any]
@@ -46,8 +47,7 @@ def medians_cell(figure: Figures) -> str:
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table: text in the first column, numbers in the others."""
-    lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
-    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows]) + "\n"
+    return table(head, "l" + "r" * (len(head) - 1), rows)
 
 
 def throughput(figures: Figures) -> str:
@@ -61,8 +61,8 @@ def throughput(figures: Figures) -> str:
         else:
             rows.append([*start, *comparison_cells(row["per_s"]), *map(medians_cell, (row["p50_ms"], row["p99_ms"]))])
     head = ["against", "precision, ours / theirs", "clients", "ours, clips/s", "theirs, clips/s", "ratio"]
-    table = grid([*head, "p50 ms, ours / theirs", "p99 ms"], rows)
-    parts = [f"The clip is {figures['clips']['small']}.\n\n{table}", limit(figures["parts"]), unanswered(figures)]
+    whole = grid([*head, "p50 ms, ours / theirs", "p99 ms"], rows)
+    parts = [f"The clip is {figures['clips']['small']}.\n\n{whole}", limit(figures["parts"]), unanswered(figures)]
     return "\n".join([*filter(None, parts), cpu(figures), one_client(figures)])
 
 
@@ -118,9 +118,9 @@ def one_client(figures: Figures) -> str:
     names = list(next(iter(figures["stages"].values())))
     stages = [[which, *(f"{row[name]['median']:.1f}" for name in names)] for which, row in figures["stages"].items()]
     clips = "".join(f"- {which}: {words}\n" for which, words in figures["clips"].items())
-    table = grid(("clip", "ours, ms", f"{NAMES['litserve_openvino']}, ms", "ratio"), rows)
+    medians = grid(("clip", "ours, ms", f"{NAMES['litserve_openvino']}, ms", "ratio"), rows)
     return (
-        f"### One client\n\n{clips}\n{table}\nWhere each millisecond goes (medians); of the long film one clip is taken "
+        f"### One client\n\n{clips}\n{medians}\nWhere each millisecond goes (medians); of the long film one clip is taken "
         f"from the middle:\n\n{grid(('clip', *names), stages)}"
     )
 
@@ -187,9 +187,9 @@ LATENCIES = (("admitted", "p50_ms"), ("admitted", "p99_ms"), ("refused", "p99_ms
 def startup(figures: Figures) -> str:
     """Return the section about the start."""
     first = figures["first"]
-    table = grid(("ours", f"{NAMES['litserve_openvino']}", "ratio"), [comparison_cells(figures["first_answer_s"])])
+    answers = grid(("ours", f"{NAMES['litserve_openvino']}", "ratio"), [comparison_cells(figures["first_answer_s"])])
     return (
-        f"{figures['about']}\n\n{table}\n`make up` returns after {spread_cell(figures['ready_s'])} s. Of the "
+        f"{figures['about']}\n\n{answers}\n`make up` returns after {spread_cell(figures['ready_s'])} s. Of the "
         f"{first['clips']} clips right after our start the first takes {spread_cell(first['first_over_median'])} times "
         f"as long as the one in the middle, and the slowest {spread_cell(first['slowest_over_median'])} times.\n"
     )

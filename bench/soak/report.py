@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import pages
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, PICTURE = (ROOT / path for path in ("bench/results/soak.json", "docs/reliability.md", "docs/soak.svg"))
 SHOWN = "Memory, descriptors, threads and files over the time"
@@ -63,29 +65,17 @@ def _row(name: str, last: float, slope: Mapping[str, Any]) -> str:
 
 def picture(result: Mapping[str, Any], path: Path) -> None:
     """Draw charts of memory, descriptors, threads and files over time; the half that is not judged is grey."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    matplotlib.rcParams.update({"svg.hashsalt": "clipstack", "font.size": 9})
-    figure, panels = pyplot.subplots(len(PANELS), 1, sharex=True, figsize=(10, 11))
     minutes = [at_s / 60 for at_s in result["times_s"]]
-    for panel, (word, title) in zip(panels, PANELS.items(), strict=True):
-        _panel(panel, result["series"], minutes, word)
-        panel.set_ylabel(title)
-        panel.axvspan(0, (minutes[0] + minutes[-1]) / 2, color="#f1f3f5", zorder=0)
-    panels[-1].set_xlabel("minutes (grey: warming up, not judged)")
-    panels[-1].set_xlim(0, minutes[-1])
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    with pages.chart(path, len(PANELS), sharex=True, figsize=(10, 11)) as (_, panels):
+        for panel, (word, title) in zip(panels, PANELS.items(), strict=True):
+            _panel(panel, result["series"], minutes, word)
+            panel.set_ylabel(title)
+            panel.axvspan(0, (minutes[0] + minutes[-1]) / 2, color="#f1f3f5", zorder=0)
+        panels[-1].set_xlabel("minutes (grey: warming up, not judged)")
+        panels[-1].set_xlim(0, minutes[-1])
 
 
 def _panel(panel: Any, series: Mapping[str, list[float]], minutes: list[float], word: str) -> None:
-    panel.grid(color="#e3e6ea", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
     step = -(-len(minutes) // MARKS)
     for name, values in series.items():
         part, _, what = name.rpartition(": ")
@@ -98,9 +88,7 @@ def _panel(panel: Any, series: Mapping[str, list[float]], minutes: list[float], 
 def write(result: Mapping[str, Any]) -> None:
     """Write the chart and the page's generated section."""
     picture(result, PICTURE)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    section = "\n".join([BEGIN, "", *lines(result), "", f"![{SHOWN}]({PICTURE.name})", "", END])
-    PAGE.write_text(before + section + rest.partition(END)[2])
+    pages.replace_part(PAGE, BEGIN, "\n".join(["", *lines(result), "", f"![{SHOWN}]({PICTURE.name})", ""]), END)
 
 
 if __name__ == "__main__":

@@ -11,35 +11,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import pages
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE, PICTURE = (ROOT / path for path in ("bench/results/upload.json", "docs/upload.md", "docs/upload.svg"))
-BEGIN, END = "<!-- made by python -m bench.upload.page -->\n", "<!-- to here -->\n"
 COLOURS = {"none": "#5b6472", "shrink": "#c8741b", "frames": "#1b7f5c", "auto": "#111111"}
 NAMES = {"none": "whole file", "shrink": "--shrink", "frames": "--frames", "auto": "--shrink auto"}
 
 
 def table(results: Mapping[str, Any]) -> str:
     """Return a Markdown table with the seconds of each way by file and rate, the fastest in bold."""
-    lines = [
-        "| file | Mbit/s | whole | `--shrink` | `--frames` | `--shrink auto` | its first file |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
+    head = ("file", "Mbit/s", "whole", "`--shrink`", "`--frames`", "`--shrink auto`", "its first file")
+    rows = []
     for file in results["files"]:
         for mbit, runs in by_rate(file):
             best = min(run["median_s"] for run in runs.values())
             cells = [_cell(way, run, best) for way, run in runs.items()]
-            lines.append(
-                f"| {file['name']} | {'as it is' if mbit is None else format(mbit, 'g')} | {' | '.join(cells)} |"
-            )
-    return "\n".join(lines) + "\n"
+            rows.append([file["name"], "as it is" if mbit is None else format(mbit, "g"), *cells])
+    return pages.table(head, "lrrrrrr", rows)
 
 
 def answers(results: Mapping[str, Any]) -> str:
     """Return a Markdown table of each file's properties, sent bytes and differences of the answers."""
-    lines = [
-        "| file | what | whole | `--shrink` | `--frames` | best label | score, shrink | score, frames |",
-        "|---|---|--:|--:|--:|---|--:|--:|",
-    ]
+    head = ("file", "what", "whole", "`--shrink`", "`--frames`", "best label", "score, shrink", "score, frames")
+    rows = []
     for file in results["files"]:
         runs = next(by_rate(file))[1]
         media = file["media"]
@@ -48,8 +43,8 @@ def answers(results: Mapping[str, Any]) -> str:
         )
         sent = [size(media["bytes"]), *(_sent(runs[way]) for way in ("shrink", "frames"))]
         differences = [difference(file, way) for way in ("shrink", "frames")]
-        lines.append(f"| {' | '.join([file['name'], what, *sent, runs['none']['label'], *differences])} |")
-    return "\n".join(lines) + "\n"
+        rows.append([file["name"], what, *sent, runs["none"]["label"], *differences])
+    return pages.table(head, "llrrrlrr", rows)
 
 
 def difference(file: Mapping[str, Any], way: str) -> str:
@@ -86,36 +81,24 @@ def _cell(way: str, run: Mapping[str, Any], best: float) -> str:
 
 def picture(results: Mapping[str, Any], path: Path) -> None:
     """Draw a panel for each rate, with a line for each file and a mark for each way."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from matplotlib.ticker import FuncFormatter
-
-    matplotlib.rcParams.update({"svg.hashsalt": "clipstack", "font.size": 9})
     rates = list(dict.fromkeys(run["mbit"] for file in results["files"] for run in file["runs"]))
-    figure, panels = pyplot.subplots(
-        1, len(rates), sharex=True, sharey=True, figsize=(10, 1.6 + 0.32 * len(results["files"]))
-    )
-    for panel, mbit in zip(panels, rates, strict=True):
-        _panel(panel, results["files"], mbit)
-        panel.set_title(f"{mbit:g} Mbit/s", fontsize=10)
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        panel.set_xlabel("seconds")
-    panels[0].set_yticks(range(len(results["files"])), [file["name"] for file in results["files"]])
-    panels[0].invert_yaxis()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=len(labels), frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.93))
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    size = (10, 1.6 + 0.32 * len(results["files"]))
+    with pages.chart(path, columns=len(rates), top=0.93, sharex=True, sharey=True, figsize=size) as (figure, panels):
+        for panel, mbit in zip(panels, rates, strict=True):
+            _panel(panel, results["files"], mbit)
+            panel.set_title(f"{mbit:g} Mbit/s", fontsize=10)
+            panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            panel.set_xlabel("seconds")
+        panels[0].set_yticks(range(len(results["files"])), [file["name"] for file in results["files"]])
+        panels[0].invert_yaxis()
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper center", ncols=len(labels), frameon=False)
 
 
 def _panel(panel: Any, files: Sequence[Mapping[str, Any]], mbit: float) -> None:
     panel.set_xscale("log")
-    panel.grid(axis="x", color="#e3e6ea", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.grid(visible=False, axis="y")
+    panel.spines["left"].set_visible(False)
     panel.tick_params(axis="y", length=0)
     for way, colour in COLOURS.items():
         places, seconds = [], []
@@ -132,8 +115,7 @@ def main() -> None:
     """Write the tables and the chart."""
     results = json.loads(RESULTS.read_text())
     picture(results, PICTURE)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(results)}\n{answers(results)}\n{END}{rest.partition(END)[2]}")
+    pages.replace_part(PAGE, pages.begin_mark("bench.upload.page"), f"{table(results)}\n{answers(results)}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import report, targets
+from bench import pages, report, targets
 from bench.report import charts
 from bench.stats import compare
 
@@ -59,7 +59,7 @@ def test_page_depends_only_on_the_results(tmp_path: Path) -> None:
     }
     (tmp_path / "load_curve.json").write_text(json.dumps(figures))
     page = tmp_path / "performance.md"
-    page.write_text(f"before\n{report.BEGIN}outdated\n{report.END}after\n")
+    page.write_text(f"before\n{report.BEGIN}outdated\n{pages.END}after\n")
     written = []
     for _ in range(2):
         report.write(report.read(tmp_path), page)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.errors import ClipstackError, WrongMediaKind
-from app.media.formats import HEAD_BYTES, sniff
+from app.media.formats import HEAD_BYTES, recognise
 from app.settings import Settings
 from triton_repo.zoo import ModelError
 from triton_repo.zoo.repository.store import InstalledModel
@@ -66,7 +66,7 @@ async def _of_files(files: list[Path], spec: ClipSpec, count: int, settings: Set
 
 def _example(file: Path, spec: ClipSpec) -> Example:
     with file.open("rb") as content:
-        kind = sniff(content.read(HEAD_BYTES))
+        kind = recognise(content.read(HEAD_BYTES)).kind
     if kind == "image" and spec.kind == "video":
         raise WrongMediaKind("a picture has no movement to look at")
     return Example(file, (), kind=kind, stamp=stamp_of(file))

@@ -54,7 +54,7 @@ def exporting() -> Iterator[tuple[bytes, subprocess.Popen[str]]]:
 
 
 class FakeDriver:
-    """`IpcDriver` that opens every handle at an address of its own, and none while `failing`."""
+    """`CudaDriver` that opens every handle at an address of its own, and none while `failing`."""
 
     def __init__(self) -> None:
         self.held: dict[int, tuple[int, bytes]] = {}

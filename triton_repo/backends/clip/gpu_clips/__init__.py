@@ -5,7 +5,7 @@ through CUDA's IPC handle, and keeps it open while the worker lives. A handle th
 request. The package imports nothing else of the project, because the Triton server sees only this folder.
 """
 
-from .driver import CudaDriver, IpcDriver
+from .driver import CudaDriver
 from .regions import REFERENCE, GpuClipError, GpuClips
 
-__all__ = ["REFERENCE", "CudaDriver", "GpuClipError", "GpuClips", "IpcDriver"]
+__all__ = ["REFERENCE", "CudaDriver", "GpuClipError", "GpuClips"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 LIBRARY = "libcuda.so.1"
 HANDLE_BYTES = 64  # CU_IPC_HANDLE_SIZE
@@ -18,16 +17,6 @@ LAZY_PEER_ACCESS = 1  # CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS, the only flag that t
 
 class DriverError(Exception):
     """Failed call of the driver; the message begins with CUDA's name of the error."""
-
-
-class IpcDriver(Protocol):
-    """Interface that opens and closes GPU memory of other processes; every method raises DriverError."""
-
-    def open(self, device: int, handle: bytes) -> int:
-        """Open the allocation of a handle on the GPU with CUDA's number `device`; return its address here."""
-
-    def close(self, device: int, address: int) -> None:
-        """Close what `open` returned."""
 
 
 class _Handle(ctypes.Structure):
@@ -39,7 +28,7 @@ class _Handle(ctypes.Structure):
 class CudaDriver:
     """The installed driver. Any thread may use it.
 
-    Every call runs in the primary context of its GPU, the one that torch uses.
+    Every call runs in the primary context of its GPU, the one that torch uses, and may raise DriverError.
 
     Raises:
         DriverError: The driver is missing or does not start.
@@ -54,7 +43,7 @@ class CudaDriver:
         self._call("cuInit", ctypes.c_uint(0))
 
     def open(self, device: int, handle: bytes) -> int:
-        """Open the allocation of a handle; see IpcDriver."""
+        """Open the allocation of a handle on the GPU with CUDA's number `device`; return its address here."""
         address = ctypes.c_uint64()
         with self._current(device):
             flags = ctypes.c_uint(LAZY_PEER_ACCESS)
@@ -62,7 +51,7 @@ class CudaDriver:
         return address.value
 
     def close(self, device: int, address: int) -> None:
-        """Close what `open` returned; see IpcDriver."""
+        """Close what `open` returned."""
         with self._current(device):
             self._call("cuIpcCloseMemHandle", ctypes.c_uint64(address))
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .driver import HANDLE_BYTES, CudaDriver, DriverError, IpcDriver
+from .driver import HANDLE_BYTES, CudaDriver, DriverError
 
 # IPC handle, name of the region, bytes of the region, offset of the clip, CUDA's number of the GPU, as
 # app/shm/cuda_region.py writes them
@@ -61,14 +61,14 @@ class GpuClips:
 
     def __init__(
         self,
-        make_driver: Callable[[], IpcDriver] = CudaDriver,
+        make_driver: Callable[[], CudaDriver] = CudaDriver,
         most: int = MOST_REGIONS,
         is_alive: Callable[[str], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make_driver, self._most, self._clock = make_driver, most, clock
         self._is_alive = is_alive or owner_is_alive
-        self._driver: IpcDriver | None = None
+        self._driver: CudaDriver | None = None
         self._regions: dict[str, _Region] = {}  # by name, the one used last at the end
         self._lock = threading.RLock()
         self._ended = threading.Event()

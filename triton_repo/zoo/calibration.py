@@ -43,43 +43,31 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
     return 1 / math.sqrt(low * high)
 
 
-def label_thresholds(scores: ArrayLike, targets: ArrayLike, precision: float | None = None) -> list[float]:
+def label_thresholds(scores: ArrayLike, targets: ArrayLike) -> list[float]:
     """Return the threshold of each label; a label passes at its threshold or above.
 
-    A threshold lies halfway between the lowest score that passes and the highest that does not. Without `precision` it
-    has the highest F1 (harmonic mean of precision and recall); of equal ones it is the highest threshold. With
-    `precision` it has the highest recall among those of at least this precision; if none reaches it, it has the highest
-    precision. A label that no file has gets DEFAULT_THRESHOLD.
+    A threshold lies halfway between the lowest score that passes and the highest that does not. It has the highest F1
+    (harmonic mean of precision and recall); of equal ones it is the highest threshold. A label that no file has gets
+    DEFAULT_THRESHOLD.
 
     Args:
         scores: Probabilities, float (B, classes), after the temperature.
         targets: int (B,), or 0 and 1 (B, classes).
-        precision: Target precision, above 0 and at most 1.
 
     Raises:
-        ValueError: The shapes do not fit, a score is not finite, a target is no label, or the precision is out of
-            range.
+        ValueError: The shapes do not fit, a score is not finite, or a target is no label.
     """
-    if precision is not None and not 0 < precision <= 1:
-        raise ValueError(f"precision {precision:g}: must be above 0 and at most 1")
     values, truths = _checked(scores, targets)
-    return [_threshold(column, truth > 0, precision) for column, truth in zip(values.T, truths.T, strict=True)]
+    return [_threshold(column, truth > 0) for column, truth in zip(values.T, truths.T, strict=True)]
 
 
-def _threshold(scores: Array, truths: NDArray[np.bool_], precision: float | None) -> float:
+def _threshold(scores: Array, truths: NDArray[np.bool_]) -> float:
     if not truths.any():
         return DEFAULT_THRESHOLD
     order = np.argsort(-scores, kind="stable")
     ranked, right = scores[order], np.cumsum(truths[order])
     ends = np.flatnonzero(np.diff(ranked, append=-np.inf))  # equal scores pass together
-    passing = ends + 1.0
-    precisions, recalls = right[ends] / passing, right[ends] / truths.sum()
-    if precision is None:
-        best = int(np.argmax(2 * right[ends] / (passing + truths.sum())))
-    elif (precisions >= precision).any():
-        best = int(np.argmax(np.where(precisions >= precision, recalls, -1.0)))
-    else:
-        best = int(np.argmax(precisions))
+    best = int(np.argmax(2 * right[ends] / (ends + 1.0 + truths.sum())))
     lowest = float(ranked[ends[best]])
     below = float(ranked[ends[best] + 1]) if best + 1 < len(ends) else 0.0
     return (lowest + below) / 2

@@ -34,15 +34,6 @@ def test_threshold_has_the_highest_f1() -> None:
     assert label_thresholds(scores, [[1], [1], [0], [1], [0]]) == [pytest.approx(0.3)]
 
 
-def test_threshold_reaches_a_target_precision_with_most_recall() -> None:
-    scores = np.array([[0.9], [0.8], [0.6], [0.4], [0.2]])
-    truths = [[1], [1], [0], [1], [0]]
-    assert label_thresholds(scores, truths, precision=1.0) == [pytest.approx(0.7)]
-    assert label_thresholds(scores, truths, precision=0.75) == [pytest.approx(0.3)]
-    # the best score is wrong: 2 of 3 is the highest precision there is
-    assert label_thresholds(scores, [[0], [1], [1], [0], [0]], precision=0.9) == [pytest.approx(0.5)]
-
-
 def test_threshold_of_each_label_from_class_indices() -> None:
     scores = [[0.7, 0.3], [0.6, 0.4], [0.2, 0.8]]
     assert label_thresholds(scores, [0, 0, 1]) == [pytest.approx(0.4), pytest.approx(0.6)]
@@ -73,5 +64,3 @@ def test_unfit_input_is_refused(scores: object, targets: object) -> None:
     for call in (fit_temperature, label_thresholds):
         with pytest.raises(ValueError):
             call(scores, targets)
-    with pytest.raises(ValueError, match="precision"):
-        label_thresholds([[0.5]], [0], precision=0.0)

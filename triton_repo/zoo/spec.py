@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -81,38 +81,9 @@ class Summary:
         return {name: value for name, value in entries.items() if value}
 
 
-class ModelInfo(Protocol):
-    """Properties that a model folder's description is written from."""
-
-    @property
-    def architecture(self) -> str:
-        """Return the name of the architecture."""
-        ...
-
-    @property
-    def spec(self) -> ClipSpec:
-        """Return the specification of the clip."""
-        ...
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Return the labels in the order of the scores."""
-        ...
-
-    @property
-    def summary(self) -> Summary:
-        """Return the text about the model."""
-        ...
-
-    @property
-    def scoring(self) -> Scoring:
-        """Return how its scores are made and decided on."""
-        ...
-
-
 @dataclass(frozen=True)
 class Description:
-    """`ModelInfo` of a model that is not a torch network."""
+    """Description of a model that is not a torch network."""
 
     architecture: str
     spec: ClipSpec
@@ -137,6 +108,9 @@ class NetworkSpec:
     std: tuple[float, float, float]
     summary: Summary = Summary()
     scoring: Scoring = Scoring()
+
+
+ModelInfo = Description | NetworkSpec  # what a model folder's description is written from
 
 
 class ServedNetwork(nn.Module):

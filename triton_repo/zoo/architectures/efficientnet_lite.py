@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from triton_repo.zoo.architectures.x3d import round_to_8
+
 STEM_WIDTH, HEAD_WIDTH = 32, 1280  # the same for all variants
 NORM_EPS = 1e-3
 MEAN, STD = 127 / 255, 128 / 255
@@ -51,13 +53,6 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-
-
-def scaled_width(width: int, factor: float) -> int:
-    """Return the nearest multiple of 8 to `width` times `factor`, and never more than a tenth below it."""
-    exact = width * factor
-    rounded = max(8, int(exact + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * exact else rounded
 
 
 class SameConv(nn.Conv2d):
@@ -104,7 +99,7 @@ class EfficientNetLite(nn.Module):
         self._bn0 = nn.BatchNorm2d(STEM_WIDTH, NORM_EPS)
         blocks, width_in = [], STEM_WIDTH
         for index, (count, kernel, stride, expansion, width) in enumerate(STAGES):
-            width_out = scaled_width(width, variant.width)
+            width_out = round_to_8(width * variant.width)
             is_fixed = index in (0, len(STAGES) - 1)  # the first and the last stage keep their depth
             for number in range(count if is_fixed else math.ceil(count * variant.depth)):
                 blocks.append(Block(width_in, width_out, kernel, 1 if number else stride, expansion))

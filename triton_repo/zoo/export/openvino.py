@@ -14,7 +14,6 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,7 +29,8 @@ from triton_repo.zoo import ModelError  # noqa: E402
 from triton_repo.zoo.architectures.builtin import DEFAULTS  # noqa: E402
 from triton_repo.zoo.export import engine_files, precision  # noqa: E402
 from triton_repo.zoo.repository import engine_config  # noqa: E402
-from triton_repo.zoo.spec import ClipSpec, NetworkSpec, ServedNetwork, config_text  # noqa: E402
+from triton_repo.zoo.repository.sources import Source  # noqa: E402
+from triton_repo.zoo.spec import NetworkSpec, ServedNetwork, config_text  # noqa: E402
 
 MODELS = Path(__file__).parents[2] / "models"
 # Largest difference of a probability between the exported model and torch, both in float32. The order of additions
@@ -42,14 +42,7 @@ class ExportMismatch(Exception):
     """The exported model's scores differ from the network's."""
 
 
-class _Seen(Protocol):
-    """Anything with the specification of a clip."""
-
-    @property
-    def spec(self) -> ClipSpec: ...
-
-
-def example_clips(served: _Seen, count: int) -> NDArray[np.uint8]:
+def example_clips(served: NetworkSpec | Source, count: int) -> NDArray[np.uint8]:
     """Return uint8 (count, frames, crop, crop, 3): smooth coloured noise, the same on every call."""
     spec = served.spec
     rng = np.random.default_rng(7)

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from app.files import write_file
 from triton_repo.zoo import ModelError
 
 CACHE = Path(__file__).parents[3] / ".runtime" / "weights"
@@ -75,9 +76,7 @@ class Lock:
             )
         if name not in recorded:
             lines = [f"{value}  {key}\n" for key, value in sorted({**recorded, name: digest}.items())]
-            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            temporary.write_text("".join(lines), encoding="utf-8")
-            temporary.replace(self.path)
+            write_file(self.path, "".join(lines).encode())
 
 
 def fetch(url: str, folder: Path, lock: Lock, progress: Progress, retry_delay_s: float = RETRY_DELAY_S) -> Path:

@@ -20,7 +20,7 @@ from triton_repo.zoo.export import precision as bf16
 from triton_repo.zoo.export.onnx_import import OnnxNetwork, convert_onnx
 from triton_repo.zoo.names import BUILT_IN, checked
 from triton_repo.zoo.repository import engine_config, store
-from triton_repo.zoo.repository.server import TritonServer
+from triton_repo.zoo.repository.server import TritonServer, restored_on_failure
 from triton_repo.zoo.repository.sources import ONNX, Source, read_labels
 from triton_repo.zoo.spec import ClipSpec, Description, Scoring, config_text
 
@@ -216,13 +216,8 @@ def install(target: Target, write: Callable[[Path, int], None]) -> int:
     with store.changing(models) as making:
         version = store.next_version(models, name)
         write(making, version)
-        try:
-            with store.installing(making / name, models, version):
-                if server:
-                    target.say(f"loading {name}, version {version}")
-                    server.load(name, version)
-        except BaseException:
+        with restored_on_failure(server, models, name), store.installing(making / name, models, version):
             if server:
-                server.restore(name, there=(models / name).exists())
-            raise
+                target.say(f"loading {name}, version {version}")
+                server.load(name, version)
     return version

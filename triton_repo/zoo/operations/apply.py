@@ -9,7 +9,7 @@ from triton_repo.backends.clip.clip_engines import engine_class
 from triton_repo.backends.clip.clip_engines.precision import AUTO
 from triton_repo.zoo.benchmark.engines import Variant, automatic
 from triton_repo.zoo.repository import engine_config, store
-from triton_repo.zoo.repository.server import TritonServer
+from triton_repo.zoo.repository.server import TritonServer, restored_on_failure
 
 
 def apply(
@@ -36,11 +36,6 @@ def apply(
             new = making / place.name
             shutil.copyfile(made / place.name, new)
             new.replace(place)
-        try:
-            with store.redescribing(model.folder, text):
-                if server:
-                    server.load(model.name, model.versions[-1])
-        except BaseException:
+        with restored_on_failure(server, models, model.name), store.redescribing(model.folder, text):
             if server:
-                server.restore(model.name, there=True)
-            raise
+                server.load(model.name, model.versions[-1])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
+from app.files import write_file
 from triton_repo.zoo import ModelError
 
 USUAL = ("openvino", "f32")  # of a configuration that names none
@@ -35,9 +35,7 @@ def write(path: Path, text: str) -> None:
     """Write the text atomically; an unchanged file is not touched."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, text.encode())
 
 
 def _entry(name: str) -> re.Pattern[str]:

@@ -115,6 +115,17 @@ class TritonServer:
             raise ModelError(f"{name}, version {version}, does not give {classes} scores for a black clip.")
 
 
+@contextmanager
+def restored_on_failure(server: TritonServer | None, models: Path, name: str) -> Iterator[None]:
+    """Have the server serve the model as it is on disk if the block fails; changes on disk are undone before."""
+    try:
+        yield
+    except BaseException:
+        if server:
+            server.restore(name, there=(models / name).exists())
+        raise
+
+
 def _reason(error: Exception) -> str:
     """Return Triton's message without the stack trace of its backend."""
     lines = [line.strip() for line in str(error).split("At:")[0].splitlines()]

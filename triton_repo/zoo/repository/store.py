@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.files import write_file
 from triton_repo.zoo import SIDE_BY_SIDE, ModelError
 from triton_repo.zoo.names import checked
 
@@ -225,12 +226,12 @@ def redescribing(folder: Path, config: str) -> Iterator[None]:
     labels, before = _description(folder, version)
     with _changed_version(folder):
         try:
-            _replace(own / "labels.txt", labels)
-            _replace(own / "config.pbtxt", config)
+            write_file(own / "labels.txt", labels.encode())
+            write_file(own / "config.pbtxt", config.encode())
             _describe(folder)
             yield
         except BaseException:
-            _replace(own / "config.pbtxt", before)
+            write_file(own / "config.pbtxt", before.encode())
             raise
 
 
@@ -242,7 +243,7 @@ def _changed_version(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         for name, text in before.items():
-            _replace(folder / name, text)
+            write_file(folder / name, text.encode())
         raise
 
 
@@ -258,8 +259,9 @@ def _describe(folder: Path) -> None:
         matching += 1
     labels, config = descriptions[0]
     count = matching if matching < len(descriptions) else SIDE_BY_SIDE
-    _replace(folder / "labels.txt", labels)
-    _replace(folder / "config.pbtxt", _POLICY.sub(f"version_policy: {{ latest {{ num_versions: {count} }} }}", config))
+    write_file(folder / "labels.txt", labels.encode())
+    policy = f"version_policy: {{ latest {{ num_versions: {count} }} }}"
+    write_file(folder / "config.pbtxt", _POLICY.sub(policy, config).encode())
 
 
 def _description(folder: Path, version: int) -> tuple[str, str]:
@@ -268,12 +270,6 @@ def _description(folder: Path, version: int) -> tuple[str, str]:
     place = own if all((own / name).exists() for name in TEXTS) else folder
     labels, config = ((place / name).read_text(encoding="utf-8") for name in TEXTS)
     return labels, _POLICY.sub(f"version_policy: {{ latest {{ num_versions: {SIDE_BY_SIDE} }} }}", config)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _removed(models: Path) -> dict[str, int]:
@@ -288,6 +284,5 @@ def _removed(models: Path) -> dict[str, int]:
 
 def _remember(models: Path, name: str, version: int) -> None:
     last_versions = _removed(models)
-    _replace(
-        models / REMOVED, json.dumps(last_versions | {name: max(version, last_versions.get(name, 0))}, indent=2) + "\n"
-    )
+    last_versions[name] = max(version, last_versions.get(name, 0))
+    write_file(models / REMOVED, (json.dumps(last_versions, indent=2) + "\n").encode())

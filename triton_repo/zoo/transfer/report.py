@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from app.errors import ClipstackError
+from app.files import write_file
 from app.settings import Settings
 from triton_repo.zoo.spec import ClipSpec
 from triton_repo.zoo.transfer.decode import Clips, clip_decoder
@@ -78,15 +79,11 @@ def write_report(evaluated: Evaluated, folder: Path, settings: Settings) -> str 
     thumbnails = asyncio.run(_thumbnails([evaluated.examples[n] for n in mistakes], evaluated.spec, settings))
     content = {"model": evaluated.name, "labels": evaluated.labels} | evaluated.facts
     content |= {"figures": evaluated.figures.to_json(), "mistakes": [_mistake(evaluated, n) for n in mistakes]}
-    _write(folder / "report.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    _write(folder / "report.html", _page(evaluated, mistakes, thumbnails))
+    files = {"report.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n"}
+    files["report.html"] = _page(evaluated, mistakes, thumbnails)
+    for name, text in files.items():
+        write_file(folder / name, text.encode(errors="replace"))
     return _plot(evaluated, folder / "confusion.png")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8", errors="replace")
-    temporary.replace(path)
 
 
 def _mistake(evaluated: Evaluated, number: int) -> dict[str, Any]:

@@ -54,7 +54,6 @@ def say(line: str) -> None:
 
 
 def main() -> int:
-    """Run the requested suites and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SECTIONS))
     parser.add_argument("--quick", action="store_true", help=f"less of everything: {', '.join(QUICK_SUITES)}")

@@ -18,7 +18,6 @@ from bench.environment import describe_machine
 
 
 def main() -> None:
-    """Measure, and write the file."""
     parser = argparse.ArgumentParser(prog="python -m bench.bulk")
     parser.add_argument("--part", type=float, default=1.0, help="of the files, for a trial")
     parser.add_argument("-o", "--output", type=Path, default=page.RESULTS)

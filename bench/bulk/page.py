@@ -159,7 +159,6 @@ def picture(figures: Figures, path: Path) -> None:
 
 
 def main() -> None:
-    """Write the tables and the plot."""
     figures = json.loads(RESULTS.read_text())
     picture(figures, PICTURE)
     pages.replace_part(PAGE, pages.begin_mark("bench.bulk.page"), body(figures))

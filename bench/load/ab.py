@@ -52,16 +52,21 @@ def run(load: Load, clients: int, requests: int) -> LoadResult:
     """
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "percentiles.csv")
-        words = ["-q", "-l", "-r", "-s", str(PATIENCE_S), "-n", str(requests), "-c", str(clients)]
-        words += [word for name, value in load.headers.items() for word in ("-H", f"{name}: {value}")]
-        words += ["-p", str(load.body), "-T", load.content_type, "-e", str(table), load.url]
         try:
-            done = subprocess.run([program("ab"), *words], capture_output=True, text=True, timeout=MOST_S)
+            words = command(load, clients, requests, "-e", str(table))
+            done = subprocess.run(words, capture_output=True, text=True, timeout=MOST_S)
         except (FileNotFoundError, subprocess.TimeoutExpired) as error:
             raise GeneratorError(f"ab: {error} (deploy/setup bench installs it)") from error
         if done.returncode:
             raise GeneratorError(f"ab: {done.stderr.strip()[-500:] or done.stdout[-500:]}")
         return parse_report(done.stdout, table.read_text() if table.exists() else "", clients)
+
+
+def command(load: Load, clients: int, requests: int, *options: str) -> list[str]:
+    """Return the command that sends `requests` by `clients`; raise FileNotFoundError if ApacheBench is missing."""
+    words = ["-q", "-l", "-r", "-s", str(PATIENCE_S), "-n", str(requests), "-c", str(clients), *options]
+    words += [word for name, value in load.headers.items() for word in ("-H", f"{name}: {value}")]
+    return [program("ab"), *words, "-p", str(load.body), "-T", load.content_type, load.url]
 
 
 def parse_report(report: str, percentiles: str, clients: int) -> LoadResult:

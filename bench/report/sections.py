@@ -51,7 +51,6 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def throughput(figures: Figures) -> str:
-    """Return the section about clips per second, one client, and the processor time of a clip."""
     rows = []
     for name, clients, row in comparisons(figures):
         precision = figures["against"][name]["precision"]
@@ -111,7 +110,6 @@ def cpu(figures: Figures) -> str:
 
 
 def one_client(figures: Figures) -> str:
-    """Return the section about a single client."""
     strongest = figures["against"].get("litserve_openvino", {"clients": {}})
     pairs = {"small": strongest["clients"].get("1", {}), "large": strongest.get("large", {})}
     rows = [[which, *comparison_cells(row["p50_ms"])] for which, row in pairs.items() if "p50_ms" in row]
@@ -126,7 +124,6 @@ def one_client(figures: Figures) -> str:
 
 
 def transport(figures: Figures) -> str:
-    """Return the section about the ways to Triton."""
     ways = {"shm_ms": "shared memory, ms", "inline_ms": "inline gRPC, ms"}
     rows = [
         [size, *(spread_cell(row[way]) for way in (*ways, "inline_over_shm"))] for size, row in figures["sizes"].items()
@@ -136,7 +133,6 @@ def transport(figures: Figures) -> str:
 
 
 def handoff(figures: Figures) -> str:
-    """Return the section about uploads."""
     rows = [
         [
             size,
@@ -150,7 +146,6 @@ def handoff(figures: Figures) -> str:
 
 
 def memory(figures: Figures) -> str:
-    """Return the section about memory."""
     parts = ("all", "web", "decoders", "triton")
     rows = [
         [NAMES[name], workers, *(f"{row[part]:.0f}" if part in row else "–" for part in parts)]
@@ -168,7 +163,6 @@ def memory(figures: Figures) -> str:
 
 
 def load_curve(figures: Figures) -> str:
-    """Return the section about overload."""
     rows = [
         [
             f"{row['offered']:g}",
@@ -185,7 +179,6 @@ LATENCIES = (("admitted", "p50_ms"), ("admitted", "p99_ms"), ("refused", "p99_ms
 
 
 def startup(figures: Figures) -> str:
-    """Return the section about the start."""
     first = figures["first"]
     answers = grid(("ours", f"{NAMES['litserve_openvino']}", "ratio"), [comparison_cells(figures["first_answer_s"])])
     return (
@@ -196,7 +189,6 @@ def startup(figures: Figures) -> str:
 
 
 def images(figures: Figures) -> str:
-    """Return the section about pictures."""
     rows = [
         [NAMES[name], f"{row['precision']['ours']} / {row['precision']['theirs']}", *comparison_cells(row["per_s"])]
         for name, row in figures["against"].items()
@@ -207,7 +199,6 @@ def images(figures: Figures) -> str:
 
 
 def search(figures: Figures) -> str:
-    """Return the section about the search for similar moments."""
     return (
         f"{figures['about']} p50 {figures['p50_ms']:.1f} ms, p99 {figures['p99_ms']:.1f} ms, "
         f"{figures['cpu_ms']:.1f} ms of processor time. "

@@ -27,7 +27,6 @@ SIZES_MB = (10, 200)
 
 
 def measure(profile: Profile) -> dict[str, Any]:
-    """Measure all sizes and return the figures."""
     result: dict[str, Any] = {
         "about": "A film of so many MB, from its first byte to its first decoded frame; the other side takes forms.",
         "sizes": {},

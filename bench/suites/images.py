@@ -13,7 +13,6 @@ CLIENTS = 8
 
 
 def measure(profile: Profile) -> dict[str, Any]:
-    """Measure against each baseline and return the figures."""
     picture = videos.photograph()
     result: dict[str, Any] = {"about": f"ResNet-50, {CLIENTS} clients, {picture.words}.", "against": {}}
     with servers.stack(networks.PICTURE) as running:

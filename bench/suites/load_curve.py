@@ -20,7 +20,6 @@ CLIENTS = 8
 
 
 def measure(profile: Profile) -> dict[str, Any]:
-    """Measure all rates and return the figures."""
     clip = videos.reference()
     body = videos.multipart(clip.path).read_bytes()
     defaults = dict.fromkeys(servers.ROOM, "")  # default settings: an empty variable selects the default

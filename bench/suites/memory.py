@@ -20,7 +20,6 @@ AGAINST = ("flask_torch", "flask_torch_preload")
 
 
 def measure(profile: Profile) -> dict[str, Any]:
-    """Measure all numbers of workers and return the figures."""
     picture = videos.photograph().path
     sides: dict[str, Any] = {name: {} for name in ("clipstack", *AGAINST)}
     networks.repository(networks.LARGE)

@@ -30,7 +30,6 @@ Vectors = NDArray[np.float32]
 
 
 def measure(profile: Profile) -> dict[str, Any]:
-    """Measure and return the figures."""
     rng = np.random.default_rng(SEED)
     embeddings, scenes = make_embeddings(rng)
     with tempfile.TemporaryDirectory(prefix="search-") as folder:

@@ -26,7 +26,6 @@ LONG_S = 300  # of a film from which one clip is taken
 
 
 def measure(profile: Profile) -> dict[str, Any]:
-    """Measure against each baseline and return the figures."""
     clip, large, long = videos.reference(), videos.large(), videos.long(LONG_S)
     films = {"small": clip, "large": large, "long": long}
     result: dict[str, Any] = {

@@ -40,7 +40,6 @@ class NullBackend(nn.Module):
 
 
 def measure(profile: Profile) -> dict[str, Any]:
-    """Measure all sizes and return the figures."""
     with servers.triton(repository()) as (address, _):
         return asyncio.run(_measure(address, profile))
 

@@ -101,7 +101,6 @@ def settings(words: list[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Start both stacks, measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path, help="the other checkout")
     parser.add_argument("--clients", type=lambda text: [int(word) for word in text.split(",")], default=[1, 4, 16])

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from app.settings import CHECKOUT
 from bench.fixtures import servers, videos
-from bench.load.ab import Load
+from bench.load.ab import command
 from bench.processes import command_line, cpu_s, part_of
-from deploy.stack.paths import program
 from deploy.stack.stack import Stack
 
 PARTS = {"web": "web", "decoder": "decoders", "triton": "model process"}
@@ -64,10 +63,7 @@ def main() -> int | str:
     side = servers.ours(stack)
     clip = videos.reference().path
     side.ask(clip)
-    load: Load = side.load(clip)
-    words = ["-q", "-l", "-r", "-s", "60", "-n", str(MANY), "-c", str(arguments.clients), "-p", str(load.body)]
-    words += [word for name, value in load.headers.items() for word in ("-H", f"{name}: {value}")]
-    with subprocess.Popen([program("ab"), *words, "-T", load.content_type, load.url], stdout=subprocess.DEVNULL) as ab:
+    with subprocess.Popen(command(side.load(clip), arguments.clients, MANY), stdout=subprocess.DEVNULL) as ab:
         try:
             busiest = busiest_first(list(stack.processes()), PARTS[arguments.kind])
             if not busiest:

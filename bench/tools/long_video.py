@@ -103,7 +103,6 @@ class _Longest:
 
 
 def main() -> None:
-    """Measure a short and a long video and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     settings = recorded_settings.current()
     parser.add_argument("--minutes", type=int, default=60)

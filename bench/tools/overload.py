@@ -179,7 +179,6 @@ def large_clip() -> bytes:
 
 
 def main() -> None:
-    """Run all measurements and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--factor", type=float, default=10.0, help="times the capacity")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long")

@@ -112,7 +112,6 @@ def _panel(panel: Any, files: Sequence[Mapping[str, Any]], mbit: float) -> None:
 
 
 def main() -> None:
-    """Write the tables and the chart."""
     results = json.loads(RESULTS.read_text())
     picture(results, PICTURE)
     pages.replace_part(PAGE, pages.begin_mark("bench.upload.page"), f"{table(results)}\n{answers(results)}")

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # Torch and OpenVINO take seconds to import, so the commands import them.
 
 RUNTIME = Path(__file__).parents[3] / ".runtime"
-EXAMPLES = click.argument("folder", type=click.Path(path_type=Path))
 Start = Callable[[str, int], Callable[[], None]]
 
 
@@ -77,6 +76,7 @@ def train(name: str, folder: Path | None, models: Path | None, **options: Any) -
 
 
 def _train(name: str, examples: Sequence[Example], models: Path, settings: Settings, options: dict[str, Any]) -> None:
+    from triton_repo.zoo.cli.figure_tables import figures_table
     from triton_repo.zoo.operations.add import ClipOverrides, Target
     from triton_repo.zoo.transfer import backbones, features, install
     from triton_repo.zoo.transfer import train as training
@@ -107,7 +107,9 @@ def _train(name: str, examples: Sequence[Example], models: Path, settings: Setti
         comparison = _compared(trained, before[0], settings, multi_label, start) if before else None
     _warn(trained.dataset)
     card = install.make_card(trained, backbone, multi_label, seed, epochs)
-    _report(_evaluated(name, trained, backbone.served.spec), options["report"] or RUNTIME / "reports" / name, settings)
+    console().print(figures_table(trained.figures))
+    evaluated = _evaluated(name, trained, backbone.served.spec)
+    _write_report(evaluated, options["report"] or RUNTIME / "reports" / name, settings)
     _judge(name, comparison, options["force"])
     err = console(stderr=True)
     with running(settings, models) as server:
@@ -148,7 +150,7 @@ def _finetuned(
 
 @click.command()
 @click.argument("name")
-@EXAMPLES
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--report", type=FOLDER, help="Write report.html, report.json and confusion.png into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of tables.")
 @models_option
@@ -159,13 +161,16 @@ def evaluate(name: str, folder: Path, report: Path | None, as_json: bool, models
     """
     with command_settings() as settings:
         model = store.installed(models or settings.model_dir, name)
+        from triton_repo.zoo.cli.figure_tables import figures_table
         from triton_repo.zoo.transfer.evaluate import answer, thresholds_of
+        from triton_repo.zoo.transfer.examples import inspect, read_examples
         from triton_repo.zoo.transfer.metrics import measure
-        from triton_repo.zoo.transfer.report import Evaluated, write_report
+        from triton_repo.zoo.transfer.report import Evaluated
         from triton_repo.zoo.transfer.train import truth_matrix
 
         with _progress() as start:
-            dataset = _inspected(folder, model.is_independent, start)
+            examples = read_examples(folder, model.is_independent)
+            dataset = inspect(examples, model.is_independent, start("reading files", len(examples)))
             known = [e for e in dataset.examples if set(e.labels) <= set(model.labels)]
             if not known:
                 raise ModelError(
@@ -173,19 +178,21 @@ def evaluate(name: str, folder: Path, report: Path | None, as_json: bool, models
                 )
             answers = answer(model, known, settings, start("classifying", len(known)))
         thresholds = thresholds_of(model)
-        _warn(dataset, *_left_out(name, dataset, model.labels), *answers.refused)
+        unknown = [label for label in dataset.labels if label not in model.labels]
+        left_out = [f"labels that {name} does not know are left out: {listed(unknown)}"] if unknown else []
+        _warn(dataset, *left_out, *answers.refused)
         truths = truth_matrix(answers.examples, model.labels)
         figures = measure(answers.scores, truths, model.labels, thresholds).of_labels_with_files()
         facts = {"version": model.versions[-1]}
         if as_json:
             click.echo(json.dumps({"model": name} | facts | figures.to_json(), indent=2))
         else:
-            _print_figures(figures)
+            console().print(figures_table(figures))
         if report:
             evaluated = Evaluated(
                 name, model.labels, answers.examples, answers.scores, truths, figures, model.spec, facts
             )
-            _say_where(report, write_report(evaluated, report, settings))
+            _write_report(evaluated, report, settings)
 
 
 @contextmanager
@@ -200,13 +207,6 @@ def _progress() -> Iterator[Start]:
             return lambda: bars.advance(bar)
 
         yield start
-
-
-def _inspected(folder: Path, multi_label: bool, start: Start) -> Dataset:
-    from triton_repo.zoo.transfer.examples import inspect, read_examples
-
-    examples = read_examples(folder, multi_label)
-    return inspect(examples, multi_label, start("reading files", len(examples)))
 
 
 def _examples(
@@ -262,29 +262,13 @@ def _evaluated(name: str, trained: Trained, spec: Any) -> Evaluated:
     )
 
 
-def _report(evaluated: Evaluated, folder: Path, settings: Settings) -> None:
+def _write_report(evaluated: Evaluated, folder: Path, settings: Settings) -> None:
     from triton_repo.zoo.transfer.report import write_report
 
-    _print_figures(evaluated.figures)
-    _say_where(folder, write_report(evaluated, folder, settings))
-
-
-def _print_figures(figures: Any) -> None:
-    from triton_repo.zoo.cli.figure_tables import figures_table
-
-    console().print(figures_table(figures))
-
-
-def _say_where(folder: Path, no_plot: str | None) -> None:
     err = console(stderr=True)
-    if no_plot:
+    if no_plot := write_report(evaluated, folder, settings):
         err.print(f"no confusion.png: {no_plot}", style="dim")
     err.print(f"report: {folder / 'report.html'}", style="dim")
-
-
-def _left_out(name: str, dataset: Dataset, labels: tuple[str, ...]) -> list[str]:
-    unknown = [label for label in dataset.labels if label not in labels]
-    return [f"labels that {name} does not know are left out: {listed(unknown)}"] if unknown else []
 
 
 def _warn(dataset: Dataset, *more: str) -> None:

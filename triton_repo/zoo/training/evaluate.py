@@ -1,9 +1,12 @@
-"""Shared parts of the evaluations: answers of a service to files with known labels, and tables of the results."""
+"""Shared parts of the evaluations: their command line, a service's answers to files with known labels, and tables."""
 
+import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -11,7 +14,27 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from clipstack_client import Client
+from clipstack_client import Client, ClipstackError
+
+
+def evaluation_parser(description: str | None, bar: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of every evaluation; `bar` describes the lowest figure that passes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bar", type=float, default=0.95, help=bar)
+    return parser
+
+
+def exit_code(evaluate: Callable[[Client, argparse.Namespace], bool], arguments: argparse.Namespace) -> int:
+    """Return 0 if the evaluation passes, 1 if it does not, and 2, after printing the error, if it fails."""
+    try:
+        with Client(arguments.url) as client:
+            return 0 if evaluate(client, arguments) else 1
+    except (ClipstackError, ValueError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
 
 
 class Labelled(Protocol):

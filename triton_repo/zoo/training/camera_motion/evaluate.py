@@ -11,15 +11,20 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 
-from clipstack_client import Client, ClipstackError
+from clipstack_client import Client
 from triton_repo.zoo.training.camera_motion.paths import LABELS
-from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, films, record, stills
-from triton_repo.zoo.training.camera_motion.scenes import fit_scene
-from triton_repo.zoo.training.evaluate import Evaluation, conditions_table, label_table, top_1
+from triton_repo.zoo.training.camera_motion.render import FPS, SIZES, Film, Padding, films, footage_scenes, record
+from triton_repo.zoo.training.evaluate import (
+    Evaluation,
+    conditions_table,
+    evaluation_parser,
+    exit_code,
+    label_table,
+    top_1,
+)
 
 
 def conditions() -> Iterator[tuple[str, Callable[[Film], bool]]]:
@@ -28,14 +33,24 @@ def conditions() -> Iterator[tuple[str, Callable[[Film], bool]]]:
     yield from ((f"{w}x{h}", lambda film, size=(w, h): film.size == size) for w, h in SIZES)
 
 
+def evaluate(client: Client, arguments: argparse.Namespace) -> bool:
+    """Print the results and return whether top-1 reaches the bar; raise ValueError without footage."""
+    scenes = footage_scenes(arguments.footage)
+    padding = Padding(arguments.still, arguments.key_frames)
+    encode = partial(record, scenes=scenes, seed=arguments.seed, padding=padding)
+    items = films(arguments.per_class)
+    results = Evaluation("camera_motion", items, encode, arguments.jobs, arguments.sampling).run(client)
+    console = Console()
+    console.print(label_table("camera_motion", "films", LABELS, results))
+    console.print(conditions_table("films", conditions(), results))
+    console.print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bar {arguments.bar:.0%}")
+    return bool(top_1(results) >= arguments.bar)
+
+
 def main() -> int:
     """Run the evaluation and return the exit code: 0 passed, 1 below the bar, 2 failed."""
-    raw_text = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw_text)
-    parser.add_argument("--url", default="http://127.0.0.1:8080")
-    parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
+    parser = evaluation_parser(__doc__, "lowest top-1 that passes")
     parser.add_argument("--per-class", type=int, default=24, help="films per label")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=4, help="number of parallel requests")
     parser.add_argument(
         "--sampling", choices=["exact", "auto", "keyframe"], help="sampling of the service; its default if left out"
@@ -44,27 +59,7 @@ def main() -> int:
     parser.add_argument(
         "--key-frames", type=int, default=0, help="distance of key frames in frames; x264's default if 0"
     )
-    parser.add_argument("--bar", type=float, default=0.95, help="lowest top-1 that passes")
-    arguments = parser.parse_args()
-    scenes = [fit_scene(image) for video in sorted(arguments.footage.iterdir()) for image in stills(video)]
-    if not scenes:
-        print(f"evaluate: no video that can be decoded in {arguments.footage}", file=sys.stderr)
-        return 2
-    try:
-        with Client(arguments.url) as client:
-            items = films(arguments.per_class)
-            padding = Padding(arguments.still, arguments.key_frames)
-            encode = partial(record, scenes=scenes, seed=arguments.seed, padding=padding)
-            evaluation = Evaluation("camera_motion", items, encode, arguments.jobs, arguments.sampling)
-            results = evaluation.run(client)
-    except (ClipstackError, ValueError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-    console = Console()
-    console.print(label_table("camera_motion", "films", LABELS, results))
-    console.print(conditions_table("films", conditions(), results))
-    console.print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bar {arguments.bar:.0%}")
-    return 0 if top_1(results) >= arguments.bar else 1
+    return exit_code(evaluate, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
-from clipstack_client import Client, ClipstackError, Segment
-from triton_repo.zoo.training.camera_motion.render import stills
-from triton_repo.zoo.training.camera_motion.scenes import fit_scene
+from clipstack_client import Client, Segment
+from triton_repo.zoo.training.camera_motion.render import footage_scenes
 from triton_repo.zoo.training.camera_motion.timelines import Move, record_moves
+from triton_repo.zoo.training.evaluate import evaluation_parser, exit_code
 
 FORMATS = ((24, (320, 240)), (30, (640, 360)), (60, (360, 640)))  # frames a second, size
 TOLERANCE_S = 0.5  # a reported change within this distance of a true one is correct
@@ -94,41 +93,29 @@ def table(rows: Sequence[tuple[str, Comparison]]) -> Table:
     return result
 
 
-def main() -> int:
-    """Run the evaluation and return the exit code: 0 passed, 1 below the bars, 2 failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://127.0.0.1:8080")
-    parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
-    parser.add_argument("--films", type=int, default=6)
-    parser.add_argument("--moves", type=int, default=14, help="moves per film, 2 to 5 seconds each")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--hop", type=float, default=None, help="hop in seconds; the service's default if left out")
-    parser.add_argument(
-        "--bar", type=float, default=0.95, help="lowest share of the time with the right label that passes"
-    )
-    arguments = parser.parse_args()
-    scenes = [fit_scene(image) for video in sorted(arguments.footage.iterdir()) for image in stills(video)]
-    if not scenes:
-        print(f"evaluate: no video that can be decoded in {arguments.footage}", file=sys.stderr)
-        return 2
-    rows = []
-    try:
-        with Client(arguments.url) as client:
-            for number in track(range(arguments.films), "encoding, classifying", console=Console(stderr=True)):
-                fps, size = FORMATS[number % len(FORMATS)]
-                rng = np.random.default_rng((arguments.seed, number))
-                film, moves = record_moves(scenes, arguments.moves, fps, size, rng)
-                timeline = client.timeline(film, model="camera_motion", hop_s=arguments.hop).timeline
-                assert timeline is not None, "a finished job has a timeline"
-                rows.append((f"{fps} fps {size[0]}x{size[1]}", compare(moves, timeline.segments)))
-    except (ClipstackError, ValueError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
+def evaluate(client: Client, arguments: argparse.Namespace) -> bool:
+    """Print the comparison of each film and return whether all bars are reached; raise ValueError without footage."""
+    scenes, rows = footage_scenes(arguments.footage), []
+    for number in track(range(arguments.films), "encoding, classifying", console=Console(stderr=True)):
+        fps, size = FORMATS[number % len(FORMATS)]
+        film, moves = record_moves(scenes, arguments.moves, fps, size, np.random.default_rng((arguments.seed, number)))
+        timeline = client.timeline(film, model="camera_motion", hop_s=arguments.hop).timeline
+        assert timeline is not None, "a finished job has a timeline"
+        rows.append((f"{fps} fps {size[0]}x{size[1]}", compare(moves, timeline.segments)))
     Console().print(table(rows))
     print(f"{len(scenes)} frames of real footage, seed {arguments.seed}, bars {arguments.bar:.0%} and {TOLERANCE_S} s")
     right, total = (sum(getattr(row, name) for _, row in rows) for name in ("right_s", "total_s"))
     near = all(distance <= TOLERANCE_S for _, row in rows for distance in row.distances_s)
-    return 0 if right >= arguments.bar * total and near else 1
+    return right >= arguments.bar * total and near
+
+
+def main() -> int:
+    """Run the evaluation and return the exit code: 0 passed, 1 below the bars, 2 failed."""
+    parser = evaluation_parser(__doc__, "lowest share of the time with the right label that passes")
+    parser.add_argument("--films", type=int, default=6)
+    parser.add_argument("--moves", type=int, default=14, help="moves per film, 2 to 5 seconds each")
+    parser.add_argument("--hop", type=float, default=None, help="hop in seconds; the service's default if left out")
+    return exit_code(evaluate, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triton_repo.zoo.training.camera_motion.paths import LABELS, CameraPath, random_path
-from triton_repo.zoo.training.camera_motion.scenes import Image, render
+from triton_repo.zoo.training.camera_motion.scenes import Image, fit_scene, render
 
 FPS = (24, 30, 60)
 SIZES = ((320, 240), (640, 360), (1280, 720), (360, 640))
@@ -51,6 +51,14 @@ def stills(video: Path) -> Iterator[Image]:
     for number, frame in enumerate(decode(video)):
         if number in numbers:
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def footage_scenes(folder: Path) -> list[Image]:
+    """Return frames of all videos in a folder as scenes; raise ValueError if there are none."""
+    scenes = [fit_scene(image) for video in sorted(folder.iterdir()) for image in stills(video)]
+    if not scenes:
+        raise ValueError(f"no video that can be decoded in {folder}")
+    return scenes
 
 
 def films(per_label: int) -> list[Film]:

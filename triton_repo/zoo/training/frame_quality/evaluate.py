@@ -11,14 +11,20 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 
-from clipstack_client import Client, ClipstackError
+from clipstack_client import Client
 from triton_repo.zoo.architectures.quality_labels import LABELS
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS
-from triton_repo.zoo.training.evaluate import Evaluation, conditions_table, label_table, top_1
+from triton_repo.zoo.training.evaluate import (
+    Evaluation,
+    conditions_table,
+    evaluation_parser,
+    exit_code,
+    label_table,
+    top_1,
+)
 from triton_repo.zoo.training.frame_quality.encode import (
     KINDS,
     MIN_FOOTAGE_PIXELS,
@@ -39,40 +45,30 @@ def conditions() -> Iterator[tuple[str, Callable[[Sample], bool]]]:
         yield name, lambda sample, low=low, high=high: low <= sample.strength < high  # type: ignore[misc]
 
 
-def main() -> int:
-    """Run the evaluation and return the exit code: 0 passed, 1 below the bar, 2 failed."""
-    raw_text = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw_text)
-    parser.add_argument("--url", default="http://127.0.0.1:8080")
-    parser.add_argument("--footage", type=Path, required=True, help="folder of videos to take frames from")
-    parser.add_argument("--per-class", type=int, default=40, help="files per label, from each of the two sources")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2, help="number of parallel requests")
-    parser.add_argument(
-        "--bar", type=float, default=0.95, help="lowest top-1 that passes, on footage and on photographs"
-    )
-    arguments = parser.parse_args()
+def evaluate(client: Client, arguments: argparse.Namespace) -> bool:
+    """Print the results of both sources and return whether both reach the bar; raise ValueError without footage."""
     footage = [frame for video in sorted(arguments.footage.iterdir()) for frame in sharp_frames(video)]
     if not footage:
-        print(f"evaluate: no video that is large enough and can be decoded in {arguments.footage}", file=sys.stderr)
-        return 2
+        raise ValueError(f"no video that is large enough and can be decoded in {arguments.footage}")
     photographs = [photograph(name) for name in HELD_OUT_PHOTOGRAPHS]
     sources = {"footage": (footage, MIN_FOOTAGE_PIXELS), "photographs": (photographs, MIN_PIXELS)}
     console, lowest = Console(), 1.0
-    items = samples(arguments.per_class)
-    try:
-        with Client(arguments.url) as client:
-            for source, (scenes, min_pixels) in sources.items():
-                encode = partial(encode_sample, scenes=scenes, seed=arguments.seed, min_pixels=min_pixels)
-                results = Evaluation("frame_quality", items, encode, arguments.jobs).run(client)
-                console.print(label_table(f"frame_quality on {source}", "files", LABELS, results))
-                console.print(conditions_table("files", conditions(), results))
-                console.print(f"{len(scenes)} scenes, seed {arguments.seed}, bar {arguments.bar:.0%}")
-                lowest = min(lowest, top_1(results))
-    except (ClipstackError, ValueError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-    return 0 if lowest >= arguments.bar else 1
+    for source, (scenes, min_pixels) in sources.items():
+        encode = partial(encode_sample, scenes=scenes, seed=arguments.seed, min_pixels=min_pixels)
+        results = Evaluation("frame_quality", samples(arguments.per_class), encode, arguments.jobs).run(client)
+        console.print(label_table(f"frame_quality on {source}", "files", LABELS, results))
+        console.print(conditions_table("files", conditions(), results))
+        console.print(f"{len(scenes)} scenes, seed {arguments.seed}, bar {arguments.bar:.0%}")
+        lowest = min(lowest, top_1(results))
+    return bool(lowest >= arguments.bar)
+
+
+def main() -> int:
+    """Run the evaluation and return the exit code: 0 passed, 1 below the bar, 2 failed."""
+    parser = evaluation_parser(__doc__, "lowest top-1 that passes, on footage and on photographs")
+    parser.add_argument("--per-class", type=int, default=40, help="files per label, from each of the two sources")
+    parser.add_argument("--jobs", type=int, default=2, help="number of parallel requests")
+    return exit_code(evaluate, parser.parse_args())
 
 
 if __name__ == "__main__":

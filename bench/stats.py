@@ -43,10 +43,7 @@ def spread(figures: Sequence[float | None]) -> Spread:
 def ratio(one: Sequence[float | None], other: Sequence[float | None], labels: Sequence[Mapping[str, str]]) -> Spread:
     """Return `one` over `other` turn by turn, because consecutive turns meet the same machine state.
 
-    Args:
-        one: Figures of one side.
-        other: Figures of the other side.
-        labels: For each side the label that it gave each clip.
+    `labels` are for each side the label that it gave each clip.
 
     Raises:
         LabelsDiffer: The labels differ, or there are none.

@@ -26,11 +26,7 @@ class Target(NamedTuple):
 class Verdict(NamedTuple):
     """A target with its measured figures; each is None if it was not measured.
 
-    Attributes:
-        target: The target.
-        value: The ratio, or the number of ours.
-        ours: Our side of the comparison.
-        theirs: The peer's side.
+    `value` is the ratio, or the number of ours.
     """
 
     target: Target

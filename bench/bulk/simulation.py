@@ -21,14 +21,7 @@ PARTS_AT_ONCE = 2  # as client/clipstack_client/bulk/ray_engine.py
 class Cluster:
     """Resources that all nodes share, and those of each node.
 
-    Attributes:
-        requests_per_s: Requests a second that the bucket answers.
-        latency_s: Time to the first byte of an object.
-        network_bytes_per_s: Bytes a second from the bucket to all nodes.
-        link_bytes_per_s: Bytes a second to one node.
-        head_part_s: Time of the head node for a part.
-        concurrency: Files of a node at the same time.
-        part_files: Files of a part.
+    `latency_s` is the time to the first byte of an object, `head_part_s` that of the head node for a part.
     """
 
     requests_per_s: float
@@ -90,13 +83,7 @@ def simulate(
 ) -> Outcome:
     """Return the rate of `nodes` nodes.
 
-    Args:
-        cluster: The resources.
-        nodes: Number of nodes.
-        files: Number of files; some thousand a node for a steady rate.
-        file_bytes: Bytes of a file.
-        core_s: Measured core times of files, of which each file gets a random one.
-        seed: Of the random numbers.
+    Some thousand files a node give a steady rate. Each file gets a random one of the measured times `core_s`.
     """
     random_source = random.Random(seed)
     bucket, network, head = _Server(), _Server(), _Server()

@@ -25,15 +25,8 @@ MEDIA = ("codec", "container", "width", "height", "fps", "duration_s", "frames",
 class Measurement:
     """Settings of one upload measurement.
 
-    Attributes:
-        url: Near end of a link to the service.
-        host: The service's own host name and port, for the header `Host`.
-        path: The file.
-        reduction: What to send of the file.
-        times: Number of repetitions.
-        budget_s: No repetition starts after this many seconds.
-        model: Name of the model; the service's default if None.
-        rate: Upload rate in bytes per second, if known.
+    `url` is the near end of a link to the service, `host` the service's own host name and port. No repetition starts
+    after `budget_s`. `rate` is the upload rate in bytes per second, if known.
     """
 
     url: str

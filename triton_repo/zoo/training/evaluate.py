@@ -67,12 +67,8 @@ class Answer(Generic[Item]):
 class Evaluation(Generic[Item]):
     """Files to be made and classified.
 
-    Attributes:
-        model: Name of the model.
-        items: The files to make.
-        encode: Returns the file of an item.
-        jobs: Number of files at a time.
-        sampling: Sampling of the service, or None for its default.
+    `encode` makes the file of an item, `jobs` files at a time; `sampling` is that of the service, or None for its
+    default.
     """
 
     model: str

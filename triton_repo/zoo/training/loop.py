@@ -27,14 +27,8 @@ SMOOTHING_STEPS = 25  # steps that the plotted loss is averaged over
 class TrainingConfig:
     """Configuration of a training run.
 
-    Attributes:
-        steps: Number of steps in all.
-        batch: Batch size.
-        seed: Seed of all randomness.
-        peak_rate: Largest learning rate of the schedule.
-        folder: Folder of the checkpoint and the curve.
-        start: Weights to begin with, or None.
-        photographs: Folder of further photographs, or None.
+    `peak_rate` is the largest learning rate, `folder` that of the checkpoint and the curve. `start` are weights to
+    begin with.
     """
 
     steps: int

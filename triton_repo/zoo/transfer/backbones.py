@@ -96,11 +96,7 @@ class _Features(ServedNetwork):
 def load_backbone(name: str, kind: Kind, models: Path, overrides: ClipOverrides) -> Backbone:
     """Return the backbone that is taken from a built-in or an added model.
 
-    Args:
-        name: Name of the model.
-        kind: Kind of the files; films are shown to a network for pictures frame by frame.
-        models: Folder of the models.
-        overrides: The user's settings for the clip.
+    Films are shown to a network for pictures frame by frame.
 
     Raises:
         ModelError: The model does not exist, cannot be a backbone, or does not fit the kind of files.

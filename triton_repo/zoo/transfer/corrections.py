@@ -23,11 +23,6 @@ FOLDER = Path("feedback", "clips")
 def read_corrections(settings: Settings, model: str, multi_label: bool) -> list[Example]:
     """Return the confirmed and corrected answers of a model as examples, not inspected yet.
 
-    Args:
-        settings: Settings of the service; they say where its data is.
-        model: Name of the model that answered.
-        multi_label: Whether an answer may have several right labels.
-
     Raises:
         ModelError: There is none, or one has several labels without `multi_label`.
     """

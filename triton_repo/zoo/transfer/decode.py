@@ -98,11 +98,8 @@ async def clip_decoder(
 ) -> AsyncIterator[ClipDecoder]:
     """Yield a decoder of the clips of these examples; its processes end with the block.
 
-    Args:
-        examples: All examples that will be read: the sandbox admits their folders alone.
-        spec: The clip of the model.
-        count: Number of clips of each film.
-        settings: Limits, timeout and sandbox settings of the decoders.
+    `examples` are all that will be read: the sandbox admits their folders alone. `count` is the number of clips of each
+    film.
     """
     limits = Limits(settings.max_pixels, settings.max_frames, settings.max_duration_s)
     folders = tuple({str(example.readable_folder.absolute()) for example in examples})

@@ -41,11 +41,7 @@ def answer(
 ) -> Answers:
     """Return the scores of one clip of each example, the one that the service takes by default.
 
-    Args:
-        model: The installed model.
-        examples: Inspected examples.
-        settings: Settings of the decoders.
-        advance: Called after each example.
+    `advance` is called after each example.
 
     Raises:
         ModelError: No example could be shown to the model.

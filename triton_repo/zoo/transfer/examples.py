@@ -83,10 +83,6 @@ class Dataset:
 def read_examples(path: Path, multi_label: bool) -> list[Example]:
     """Return the examples of a folder or a CSV file, not inspected yet.
 
-    Args:
-        path: A folder of folders, or a CSV file.
-        multi_label: Whether a file may have several labels.
-
     Raises:
         ModelError: The path does not exist, has no examples, too many, or too many labels, or a label is unusable.
     """
@@ -117,10 +113,7 @@ def read_examples(path: Path, multi_label: bool) -> list[Example]:
 def inspect(examples: Sequence[Example], multi_label: bool, advance: Callable[[], None]) -> Dataset:
     """Return the examples that can be used, and warnings about the others.
 
-    Args:
-        examples: What `read_examples` returned.
-        multi_label: Whether a file may have several labels.
-        advance: Called after each file.
+    `advance` is called after each file.
 
     Raises:
         ModelError: Pictures and films are mixed, or no file is usable.

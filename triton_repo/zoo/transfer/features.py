@@ -62,11 +62,7 @@ def compute_features(
 ) -> list[Features | ClipstackError]:
     """Return the features of each example, float32 (clips, width), or why it cannot be decoded.
 
-    Args:
-        examples: Inspected examples.
-        cache: Cache with the backbone; new features are stored in it at once.
-        settings: Settings of the decoders.
-        advance: Called after each example.
+    New features are stored in the cache at once. `advance` is called after each example.
     """
     results: dict[int, Features | ClipstackError] = {}
     missing = []

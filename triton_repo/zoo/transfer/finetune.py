@@ -64,19 +64,9 @@ def finetune(
 ) -> FineTuned:
     """Train the last blocks of the backbone together with a last layer, and return the backbone at its best epoch.
 
-    The statistics of batch normalisation stay as they are, because a few hundred files would make worse ones.
-
-    Args:
-        backbone: The backbone; it is not changed.
-        head: Last layer to begin with, trained on the backbone's features.
-        train: Examples to train on.
-        validation: Other examples; the epoch with the lowest loss on them is kept.
-        clips: Number of clips of each film.
-        epochs: Passes over the examples.
-        multi_label: Whether an example may have several labels.
-        seed: Seed of the order of the clips.
-        settings: Settings of the decoders.
-        start: Starts a task of so many steps, and returns what is called after each.
+    The statistics of batch normalisation stay as they are, because a few hundred files would make worse ones. `head` is
+    a last layer for the backbone's features to begin with. The epoch with the lowest loss on `validation` is kept.
+    `start` starts a task of so many steps, and returns what is called after each.
 
     Raises:
         ModelError: The decoded clips do not fit into MAX_BYTES, or no file can be decoded any more.

@@ -62,14 +62,9 @@ def train_head(
     """Train a linear layer with class weights, and return it as it was when it did best on `validation`.
 
     The features are standardised for the training; the layer that is returned takes them as they are. It is trained
-    once for each of PENALTIES, and the one with the lowest validation loss is returned.
-
-    Args:
-        train: Examples to train on.
-        validation: Other examples, which decide when to stop and which penalty is best.
-        multi_label: Whether an example may have several labels: a sigmoid for each instead of one softmax.
-        seed: Seed of the order of the examples.
-        advance: Called after each penalty.
+    once for each of PENALTIES, and the one with the lowest validation loss is returned. The validation examples decide
+    when to stop and which penalty is best. With `multi_label` there is a sigmoid for each label instead of one softmax.
+    `advance` is called after each penalty.
     """
     mean = torch.from_numpy(train.features.mean(axis=0))
     scale = 1 / (torch.from_numpy(train.features.std(axis=0)) + LEAST_DEVIATION)

@@ -41,15 +41,8 @@ li{border:1px solid #ddd;padding:.5rem;max-width:100%}img{display:block;max-widt
 class Evaluated:
     """An evaluation of the model `name` on examples.
 
-    Attributes:
-        name: Name of the model.
-        labels: Its labels.
-        examples: The examples that it was shown.
-        scores: Probabilities float32 (N, classes).
-        truths: bool (N, classes).
-        figures: Its figures.
-        spec: Its clip.
-        facts: More facts for `report.json`.
+    `scores` are probabilities float32 (N, classes), `truths` bool (N, classes), `facts` are more entries of
+    `report.json`.
     """
 
     name: str
@@ -67,13 +60,7 @@ class Evaluated:
 
 
 def write_report(evaluated: Evaluated, folder: Path, settings: Settings) -> str | None:
-    """Write the report into a folder; return why there is no `confusion.png`, or None if there is one.
-
-    Args:
-        evaluated: The evaluation.
-        folder: The folder, which is made if it is missing.
-        settings: Settings of the decoders, which make the thumbnails.
-    """
+    """Write the report into a folder; return why there is no `confusion.png`, or None if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     mistakes = evaluated.mistakes()
     thumbnails = asyncio.run(_thumbnails([evaluated.examples[n] for n in mistakes], evaluated.spec, settings))

@@ -28,11 +28,8 @@ VALIDATION_SHARE = 0.2  # of the files that are not held out: they decide when t
 class Options:
     """Options of a training.
 
-    Attributes:
-        holdout: Share of the files to hold out.
-        seed: Seed of the split and the training.
-        multi_label: Whether a file may have several labels.
-        earlier: For contents that the version before knew (first DIGITS digits): whether they were held out.
+    `holdout` is the share of the files to hold out. `earlier` says of contents that the version before knew (first
+    DIGITS digits) whether they were held out.
     """
 
     holdout: float

@@ -1,6 +1,7 @@
 """One download: every redirect is checked like the first URL, and time, size, rate and redirects are bounded."""
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterable
@@ -8,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import httpcore
 
+from app.errors import StorageFull
 from app.fetch.errors import (
     FetchTimeout,
     SourceEncoded,
@@ -19,8 +21,8 @@ from app.fetch.errors import (
 from app.fetch.messages import Limits
 from app.fetch.network import CONNECT_S, Resolve, addresses_of, pool, reason, resolve
 from app.fetch.policy import check_addresses, host_rule
-from app.fetch.sink import Sink
 from app.fetch.urls import WebAddress
+from app.files import full_disk_errors, write_all
 from app.settings.fetch_rules import FetchRules
 
 MAX_REDIRECTS = 5
@@ -28,6 +30,7 @@ HEADERS_S = 10.0  # from the connection to the end of the response's headers
 SILENCE_S = 10.0  # between two reads
 MIN_BYTES_S = 8 << 10  # as for uploads (app/uploads/parser.py), measured over RATE_WINDOW_S
 RATE_WINDOW_S = 10.0
+BLOCK_BYTES = 1 << 20
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _TIMEOUTS = {"connect": CONNECT_S, "read": SILENCE_S, "write": SILENCE_S, "pool": CONNECT_S}
 _HEADERS = [
@@ -38,14 +41,41 @@ _HEADERS = [
 ]
 
 
-class Downloader:
-    """Downloads what `rules` allow.
+class Sink:
+    """Writes to a descriptor in blocks, in a thread; each block leaves `min_free_bytes` free on the disk.
 
-    Args:
-        rules: The allowed hosts.
-        resolver: Resolves host names; once a connection.
-        context: TLS settings; by default those of the system.
+    Attributes:
+        received: Bytes passed to `write`.
     """
+
+    def __init__(self, descriptor: int, min_free_bytes: int = 0) -> None:
+        self._descriptor, self._min_free_bytes = descriptor, min_free_bytes
+        self._block = bytearray()
+        self.received = 0
+
+    async def write(self, chunk: bytes) -> None:
+        """Add bytes to the file; raises StorageFull."""
+        self.received += len(chunk)
+        self._block += chunk
+        if len(self._block) >= BLOCK_BYTES:
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Write what is not written yet; raises StorageFull."""
+        block, self._block = self._block, bytearray()
+        if block:
+            await asyncio.to_thread(self._write, block)
+
+    def _write(self, block: bytearray) -> None:
+        disk = os.fstatvfs(self._descriptor)
+        if disk.f_bavail * disk.f_frsize < self._min_free_bytes:
+            raise StorageFull
+        with full_disk_errors():
+            write_all(self._descriptor, block)
+
+
+class Downloader:
+    """Downloads what `rules` allow; `resolver` resolves host names, once a connection."""
 
     def __init__(self, rules: FetchRules, resolver: Resolve = resolve, context: ssl.SSLContext | None = None) -> None:
         self._rules, self._resolve = rules, resolver

@@ -27,12 +27,7 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 
 async def addresses_of(target: WebAddress, resolver: Resolve) -> list[Address]:
-    """Return the addresses of a URL's host.
-
-    Raises:
-        SourceUnreachable: The name has no address.
-        FetchTimeout: The name server does not answer.
-    """
+    """Return the addresses of a URL's host; raise SourceUnreachable without one, FetchTimeout if DNS is silent."""
     if target.literal is not None:
         return [target.literal]
     try:
@@ -72,16 +67,6 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as failure:
                 error = failure
         raise error
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        """Refuse: no URL names a socket file."""
-        raise httpcore.ConnectError("no socket files")
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait; part of the interface."""
-        await asyncio.sleep(seconds)
 
 
 def pool(addresses: Sequence[Address], context: ssl.SSLContext) -> httpcore.AsyncConnectionPool:

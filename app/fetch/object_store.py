@@ -15,12 +15,11 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import from_url
 
-from app.fetch.download import SILENCE_S, check_length, copy
+from app.fetch.download import BLOCK_BYTES, SILENCE_S, Sink, check_length, copy
 from app.fetch.errors import FetchTimeout, InvalidUrl, SourceStatus, SourceUnreachable
 from app.fetch.messages import Limits
 from app.fetch.network import CONNECT_S
 from app.fetch.policy import bucket_rule
-from app.fetch.sink import BLOCK_BYTES, Sink
 from app.fetch.urls import ObjectAddress
 from app.settings.fetch_rules import FetchRules
 
@@ -31,12 +30,7 @@ NAMES = {"s3": "S3", "gs": "Google Cloud Storage", "az": "Azure"}
 
 
 class ObjectStores:
-    """Reads and writes the objects that `rules` allow.
-
-    Args:
-        rules: The allowed buckets.
-        environment: Variables of the process, which say whether an endpoint is reached without TLS.
-    """
+    """Reads and writes the objects that `rules` allow; `environment` says whether an endpoint needs no TLS."""
 
     def __init__(self, rules: FetchRules, environment: Mapping[str, str] = os.environ) -> None:
         self._rules = rules

@@ -9,10 +9,7 @@ from app.settings.fetch_rules import BucketRule, FetchRules, HostRule
 def check(rules: FetchRules, text: str, *, write: bool = False) -> WebAddress | ObjectAddress:
     """Return the parts of a URL that the rules allow to be read, or to be written, as far as is known without DNS.
 
-    Raises:
-        InvalidUrl: The URL is malformed, or cannot be written to.
-        HostNotAllowed: No rule allows its host or bucket.
-        AddressNotAllowed: Its host is an IP address that is not public.
+    Raises InvalidUrl, HostNotAllowed or AddressNotAllowed.
     """
     address = parse_address(text)
     if isinstance(address, ObjectAddress):

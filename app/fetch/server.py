@@ -9,10 +9,9 @@ from contextlib import suppress
 
 from app.errors import ClipstackError
 from app.fetch import messages, policy
-from app.fetch.download import Downloader
+from app.fetch.download import Downloader, Sink
 from app.fetch.errors import FetcherUnavailable
 from app.fetch.object_store import ObjectStores
-from app.fetch.sink import Sink
 from app.fetch.urls import WebAddress
 from app.settings.fetch_rules import FetchRules
 

@@ -63,11 +63,7 @@ class JobRecorder:
             self._save()
 
     def resume(self, model: Model, grid: Grid) -> int:
-        """Open the journal and return the number of windows that it already holds.
-
-        Raises:
-            InvalidParameter: The job asks about a label that the model does not have.
-        """
+        """Open the journal and return its number of windows; raise InvalidParameter for a label that no model has."""
         self._model, self._rule = model, model.decision_rule(self._spec.selection)
         if self.before_scan is not None:
             self.before_scan(model, grid)
@@ -102,12 +98,7 @@ class JobRecorder:
         self._save_if_due()
 
     def add_picture(self, index: int, clip: NDArray[np.uint8]) -> None:
-        """Save a JPEG of the middle frame of window `index` if it is one of the pictures to keep.
-
-        Args:
-            index: Number of the window.
-            clip: uint8 (frames, height, width, 3).
-        """
+        """Save a JPEG of the middle frame of window `index`, uint8 (frames, height, width, 3), if it is to be kept."""
         assert self._windows is not None
         step = math.ceil(self._windows.count / MAX_PICTURES)
         if index % step == 0:

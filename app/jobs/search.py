@@ -54,19 +54,12 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search for the windows most similar to an embedding.
+    """A search for the windows most similar to an embedding."""
 
-    Attributes:
-        embedding: float32 (size,), of length 1.
-        space: Space of the embedding (`Model.embedding_space`).
-        limit: Largest number of moments.
-        apart_from: Id of a job and number of its window, which the query is taken from; None for a file.
-    """
-
-    embedding: Vectors
-    space: str
-    limit: int
-    apart_from: tuple[str, int] | None = None
+    embedding: Vectors  # float32 (size,), of length 1
+    space: str  # of the embedding (`Model.embedding_space`)
+    limit: int  # of moments
+    apart_from: tuple[str, int] | None = None  # id of a job and number of its window, which the query is taken from
 
 
 _Listed = tuple[str, float]
@@ -80,23 +73,14 @@ class _Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """Coarse vectors of several jobs in one matrix.
+    """Coarse vectors of several jobs in one matrix; those of job `n` are in rows `starts[n]` to `starts[n + 1]`."""
 
-    Attributes:
-        listed: All jobs of the index: ids with the times of their ends, because an id may return.
-        jobs: Those with vectors in this space. The rows of job number `n` are from `starts[n]` to `starts[n + 1]`.
-        others: Those without.
-        starts: See `jobs`.
-        coarse: float32 (windows, COARSE).
-        records: Numbers of the windows' records.
-    """
-
-    listed: list[_Listed]
-    jobs: list[_Entry]
-    others: set[_Listed]
+    listed: list[_Listed]  # all jobs of the index: ids with the times of their ends, because an id may return
+    jobs: list[_Entry]  # those with vectors in this space
+    others: set[_Listed]  # those without
     starts: NDArray[np.int64]
-    coarse: Vectors
-    records: NDArray[np.uint32]
+    coarse: Vectors  # float32 (windows, COARSE)
+    records: NDArray[np.uint32]  # numbers of the windows' records
 
     def part(self, number: int) -> JobVectors:
         """Return the vectors of one job."""
@@ -113,10 +97,7 @@ class MomentSearch:
         self._lock = threading.Lock()
 
     def search(self, query: Query, owner: str | None) -> Result:
-        """Return the moments of done jobs of `owner`, or of all owners if None, that are most similar to the query.
-
-        A moment has no neighbour in the answer whose windows overlap with it. Raises Unavailable without an index.
-        """
+        """Return the moments of `owner`, or of all if None, most similar to the query; raise Unavailable."""
         stack = self._stack(owner, query.space)
         candidates = _candidates(stack, query)
         by_job = defaultdict[int, list[int]](list)

@@ -35,10 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class JobService:
-    """Job service of one web worker process.
-
-    Call `start` after the fork: processes must not share a connection to the queue.
-    """
+    """Job service of one web worker process; call `start` after the fork."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -130,10 +127,7 @@ class JobService:
         return self.folder.register(spec.id)
 
     def _reserve(self, row: Row) -> bool:
-        """Return whether this call made the reservation.
-
-        It is False when a concurrent request with the same key made it.
-        """
+        """Return whether this call made the reservation, and not a concurrent request with the same key."""
         settings = self._settings
         # One owner gets at most half of the capacity, so that others find some
         limits = Limits(settings.max_jobs, -(-settings.max_jobs // 2), settings.job_gb << 30)
@@ -181,11 +175,7 @@ class JobService:
             raise JobNotFound(NO_SUCH_JOB) from None
 
     def newest(
-        self,
-        max_count: int,
-        owner: str | None,
-        state: State | None = None,
-        before: tuple[str, str] | None = None,
+        self, max_count: int, owner: str | None, state: State | None = None, before: tuple[str, str] | None = None
     ) -> list[tuple[JobSpec, JobState]]:
         """Return at most `max_count` jobs, newest first; see `JobIndex.newest`."""
         self.folder.path.stat()  # Raises when the disk is missing; an empty list would be wrong

@@ -30,12 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Transfers:
-    """Downloads and uploads of jobs; while the fetcher does not run, a job waits as for Triton.
-
-    Args:
-        settings: The settings of the stack.
-        to_json: Makes a job's record.
-    """
+    """Downloads and uploads of jobs; while the fetcher does not run, a job waits. `to_json` makes a job's record."""
 
     def __init__(self, settings: Settings, to_json: Callable[[JobSpec, JobState], dict[str, Any]]) -> None:
         max_bytes, min_free = settings.max_upload_mb << 20, settings.min_free_mb << 20
@@ -47,9 +42,7 @@ class Transfers:
     def ensure_source(self, job: Job, spec: JobSpec, recorder: JobRecorder, is_cancelled: Callable[[], bool]) -> int:
         """Return the bytes of the job's video, after downloading it unless an earlier attempt has.
 
-        Raises:
-            Cancelled: `is_cancelled()` returned true.
-            ClipstackError: The download failed, or the file is a picture or empty.
+        Raises Cancelled, or a ClipstackError if the download failed or the file is a picture or empty.
         """
         if not job.source.exists():
             part = job.path / "source.part"

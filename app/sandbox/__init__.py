@@ -16,24 +16,26 @@ import os
 import signal
 import threading
 from multiprocessing import parent_process
+from multiprocessing.connection import Connection
 
 from app.errors import NotReady
 from app.sandbox import linux
 from app.sandbox.ipc import Forkserver
-from app.sandbox.layers import Layer, SandboxConfig, apply_all
-from app.sandbox.rlimits import MEMORY_BYTES
+from app.sandbox.layers import MEMORY_BYTES, Layer, SandboxConfig, apply_all
 
 __all__ = [
     "MEMORY_BYTES",
     "Layer",
     "SandboxConfig",
     "SandboxError",
+    "available",
     "confine",
     "current_layers",
     "forkserver",
     "missing",
     "report_missing",
     "require_layers",
+    "table",
 ]
 
 PRELOADED = ["app.decoding.pool", "app.timeline.process"]
@@ -107,3 +109,26 @@ def _die_with_service() -> None:
     if service is not None:
         service.join()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def available(confinement: SandboxConfig) -> tuple[Layer, ...]:
+    """Return every layer, with the reason if it is missing, for decoders of the calling process."""
+    context = forkserver()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_send_layers, args=(theirs, confinement), daemon=True)
+    process.start()
+    theirs.close()
+    with ours:
+        layers: tuple[Layer, ...] = ours.recv()
+    process.join()
+    return layers
+
+
+def table(layers: tuple[Layer, ...]) -> str:
+    """Return a text table with one line per layer."""
+    return "\n".join(f"{layer.name:<9}  {'holds' if layer.holds else 'MISSING':<7}  {layer.note}" for layer in layers)
+
+
+def _send_layers(connection: Connection, confinement: SandboxConfig) -> None:
+    confine(confinement)
+    connection.send(current_layers())

@@ -5,8 +5,7 @@ Usage: python -m app.sandbox       (setting: CLIPSTACK_SANDBOX in the environmen
 
 import sys
 
-from app.sandbox import SandboxConfig, missing
-from app.sandbox.report import available, table
+from app.sandbox import SandboxConfig, available, missing, table
 from app.settings import Settings
 
 if __name__ == "__main__":

@@ -3,19 +3,29 @@
 import os
 import pwd
 import resource
-from collections.abc import Callable
+import stat
+import sysconfig
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from app.media import handles
-from app.sandbox import landlock, linux, paths, seccomp, syscall_rules
+from app.sandbox import landlock, linux, seccomp, syscall_rules
 from app.sandbox.linux import LayerUnavailable
-from app.sandbox.rlimits import MEMORY_BYTES, limit
 from app.shm.cuda_runtime import GpuRegionHandle
 
+MEMORY_BYTES = 4 << 30  # address space; docs/security.md lists what files of some sizes need
+OPEN_FILES = 128  # a video, its region, the pipes to the service, and files that Python loads late
 THREADS = 256  # FFmpeg and decord start a few, OpenBLAS one per core
 SEPARATE_COUNT_SINCE = (5, 14)  # since this Linux version a user namespace counts only its own processes
 ON_GPU = "decodes on the GPU"
+# Modules and libraries that are loaded late; never a whole checkout, which may contain uploads
+PROGRAM_FOLDERS = (
+    *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
+    str(Path(__file__).resolve().parents[1]),
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
+)
 
 
 class Layer(NamedTuple):
@@ -49,7 +59,7 @@ class SandboxConfig:
     def admit(self, path: str) -> None:
         """Let a decoder of another user read `path`, a file in one of `readable`; the service calls it."""
         if self.changes_user():
-            paths.admit(path, self.readable, nobody().pw_gid)
+            _admit(path, self.readable, nobody().pw_gid)
 
 
 def nobody() -> pwd.struct_passwd:
@@ -62,7 +72,7 @@ def nobody() -> pwd.struct_passwd:
 
 def apply_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
     """Put every available layer around this process, of one thread unless it has a GPU; return all layers."""
-    layers = [_attempt("limits", lambda: limit(confinement.memory_bytes, confinement.gpu is not None))]
+    layers = [_attempt("limits", lambda: _limit(confinement.memory_bytes, confinement.gpu is not None))]
     if confinement.mode == "off":
         handles.hold(confinement.writable, ())
         return (*layers, Layer("all others", False, "switched off (CLIPSTACK_SANDBOX)"))
@@ -72,7 +82,7 @@ def apply_all(confinement: SandboxConfig) -> tuple[Layer, ...]:
         return (*layers, *_layers_beside_gpu(confinement))
     changes_user = confinement.changes_user()
     network = _attempt("network", _leave_network)  # enough as root; other users need a user namespace first
-    readable = [*paths.PROGRAM_FOLDERS, *confinement.readable]
+    readable = [*PROGRAM_FOLDERS, *confinement.readable]
     layers.append(_attempt("files", lambda: landlock.restrict(readable, confinement.writable)))
     # Only after Landlock: a file that is already open for writing could still be truncated
     handles.hold(confinement.writable, confinement.readable if changes_user else ())
@@ -102,6 +112,29 @@ def _attempt(name: str, layer: Callable[[], str]) -> Layer:
         return Layer(name, True, layer())
     except (LayerUnavailable, OSError) as error:
         return Layer(name, False, str(error))
+
+
+def _limit(memory_bytes: int, has_gpu: bool) -> str:
+    """Set the limits irreversibly; with `has_gpu`, on top of what CUDA has already mapped and opened."""
+    open_files = OPEN_FILES
+    if has_gpu:
+        memory_bytes += address_space()
+        open_files += len(list(Path("/proc/self/fd").iterdir()))
+    for resource_id, maximum in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_NOFILE, open_files),
+    ):
+        hard = resource.getrlimit(resource_id)[1]
+        maximum = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
+        resource.setrlimit(resource_id, (maximum, maximum))
+    return f"{memory_bytes >> 20} MiB of address space, {open_files} open files, none written, time by the task"
+
+
+def address_space() -> int:
+    """Return the bytes of address space that this process uses."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _leave_network() -> str:
@@ -137,3 +170,21 @@ def _block_calls() -> str:
 def _block_container_calls() -> str:
     seccomp.block(syscall_rules.container_rules(), every_thread=True)
     return "seccomp refuses programs, and what containers are refused, alone"
+
+
+def _admit(path: str, folders: Iterable[str], group: int) -> None:
+    """Grant `group` read access to a file in one of `folders`, and passage through the folders between."""
+    for folder in folders:
+        if path.startswith(f"{folder}/"):
+            inside = Path(path).relative_to(folder)
+            for step in (Path(folder), *(Path(folder, parent) for parent in reversed(inside.parents)), Path(path)):
+                _grant(step, group)
+
+
+def _grant(step: Path, group: int) -> None:
+    status = step.stat()
+    permission = stat.S_IXGRP if stat.S_ISDIR(status.st_mode) else stat.S_IRGRP
+    if status.st_mode & permission >> 3 or (status.st_gid == group and status.st_mode & permission):
+        return
+    os.chown(step, -1, group)
+    step.chmod(stat.S_IMODE(status.st_mode) | permission)

@@ -52,7 +52,7 @@ def container_rules() -> list[SyscallRule]:
 
 
 def _read_only_rules(name: str, flags: int) -> list[SyscallRule]:
-    """Return the rules that allow opening files only for reading; the region is already open (app/sandbox/paths.py)."""
+    """Return the rules that allow opening files only for reading; the region is already open."""
     modes = [SyscallRule(name, errno.EPERM, flags, MASKED_EQUAL, mode, os.O_ACCMODE) for mode in (1, 2, 3)]
     extra = [SyscallRule(name, errno.EPERM, flags, MASKED_EQUAL, flag, flag) for flag in (os.O_CREAT, os.O_TRUNC)]
     return modes + extra

@@ -30,10 +30,7 @@ class FormFile(NamedTuple):
 
 
 def parse_boundary(content_type: str) -> str:
-    """Return the boundary in a Content-Type, empty when there is none.
-
-    Unquoted characters that RFC 2046 requires to be quoted (/ : = ?) are accepted.
-    """
+    """Return the boundary in a Content-Type, or ""; it may have unquoted characters that RFC 2046 wants quoted."""
     match = _BOUNDARY.search(content_type)
     return (match[1] or match[2] or "").strip() if match else ""
 

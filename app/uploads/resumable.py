@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.errors import StorageFull, TooManyRequests
-from app.files import DamagedFile, file_lock, fsync_path, full_disk_errors, open_lock, read_file, try_lock, write_file
+from app.files import DamagedFile, file_lock, fsync_path, full_disk_errors, read_file, write_file
 from app.nodes.ids import id_pattern, on_node
 from app.settings import Settings
 from app.uploads.errors import UploadIncomplete, UploadLocked, UploadNotFound
@@ -68,10 +68,7 @@ class ResumableUpload:
     @property
     def offset(self) -> int:
         """Return how many bytes have arrived; raises UploadNotFound when the upload was removed."""
-        try:
-            size = self.data.stat().st_size
-        except FileNotFoundError:
-            raise UploadNotFound(_NOT_FOUND) from None
+        size = self._status().st_size
         return min(size, self.length, self._confirmed(size))
 
     def _confirmed(self, size: int) -> int:
@@ -86,8 +83,11 @@ class ResumableUpload:
     @property
     def last_written(self) -> float:
         """Return when the last byte arrived, seconds since the epoch; raises UploadNotFound."""
+        return self._status().st_mtime
+
+    def _status(self) -> os.stat_result:
         try:
-            return self.data.stat().st_mtime
+            return self.data.stat()
         except FileNotFoundError:
             raise UploadNotFound(_NOT_FOUND) from None
 
@@ -174,10 +174,7 @@ class ResumableStore:
     def use(self, owner: str, identity: str) -> Iterator[ResumableUpload]:
         """Hold a complete upload for the block and remove it at the end; after an exception it can be used again.
 
-        Raises:
-            UploadIncomplete: Bytes are missing.
-            UploadNotFound: There is no such upload.
-            UploadLocked: Another request holds it.
+        Raises UploadIncomplete, or the errors of `locked`.
         """
         with self.locked(owner, identity) as upload:
             if (offset := upload.offset) < upload.length:
@@ -259,11 +256,7 @@ def _uploads(folder: Path) -> list[ResumableUpload]:
 
 def _remove_unlocked(path: Path) -> bool:
     """Remove an upload unless a request holds it; return whether it was removed."""
-    descriptor = open_lock(path / "lock")
-    try:
-        if not try_lock(descriptor):
-            return False
+    with suppress(TimeoutError), file_lock(path / "lock", 0.0):
         ResumableUpload(path, 0, "").remove()
         return True
-    finally:
-        os.close(descriptor)
+    return False

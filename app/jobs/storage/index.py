@@ -42,10 +42,7 @@ _PUT = """insert into job values (?, ?, ?, ?, ?, ?, ?) on conflict do update set
 
 
 class Row(NamedTuple):
-    """One job of the index.
-
-    `since` is when the job entered its state, in seconds since the epoch. `bytes` is its disk usage.
-    """
+    """One job of the index: `since` is when it entered its state, in seconds since the epoch."""
 
     id: str
     owner: str
@@ -72,10 +69,7 @@ Verdict = Literal["reserved", "known", "full", "owner full", "no room"]
 
 
 class JobIndex:
-    """Job table in a SQLite file in `folder`; `rows` reads all job folders to rebuild it.
-
-    Every method may raise Unavailable.
-    """
+    """Job table in `folder`, which `rows` rebuilds from all job folders; every method may raise Unavailable."""
 
     def __init__(self, folder: Path, rows: Callable[[], Iterable[Row]], wait_s: float = WAIT_S) -> None:
         self._rows = rows
@@ -139,13 +133,9 @@ class JobIndex:
         state: State | None = None,
         before: tuple[str, str] | None = None,
     ) -> list[Row]:
-        """Return at most `max_count` of the newest jobs.
+        """Return at most `max_count` of the newest jobs, of `owner`, in `state` and older than `before`, if given.
 
-        Args:
-            max_count: Largest number of jobs.
-            owner: Only jobs of this owner.
-            state: Only jobs in this state.
-            before: `created` and `id` of a job; only older jobs.
+        `before` is `created` and `id` of a job.
         """
         where, values = ["state != 'adding'"], list[object]()
         if state is not None:

@@ -29,11 +29,7 @@ MAX_BYTES = 8 << 30
 
 
 def record_type(classes: int, embedding_size: int = 0) -> np.dtype[Any]:
-    """Return the dtype of a record.
-
-    A window has `index` and `scores`, float32 (classes,); a cut has `time_s`. Where embeddings are kept, a window has
-    `embedding` too, float16 (embedding_size,).
-    """
+    """Return the dtype of a record: a window with its scores, and its embedding if they are kept, or a cut."""
     fields: list[Any] = [("kind", "u1"), ("padded", "u1"), ("index", "<u4"), ("time_s", "<f8")]
     fields.append(("scores", "<f4", (classes,)))
     return np.dtype([*fields, ("embedding", "<f2", (embedding_size,))] if embedding_size else fields)
@@ -103,23 +99,19 @@ def read(path: Path) -> JournalContents:
 
 
 class WindowScores(NamedTuple):
-    """Consecutive windows from number `first`.
-
-    `scores` is float32 (windows, classes), `padded` bool (windows,), `embeddings` float16 (windows, size), where the
-    size is 0 if none are kept, and `records` uint32 (windows,), the numbers of their records.
-    """
+    """Consecutive windows from number `first`."""
 
     first: int
-    scores: NDArray[np.float32]
-    padded: NDArray[np.bool_]
-    embeddings: NDArray[np.float16]
-    records: NDArray[np.uint32]
+    scores: NDArray[np.float32]  # (windows, classes)
+    padded: NDArray[np.bool_]  # (windows,)
+    embeddings: NDArray[np.float16]  # (windows, size), where the size is 0 if none are kept
+    records: NDArray[np.uint32]  # (windows,), numbers of their records
 
 
 def read_windows(path: Path, first: int, count: int, max_count: int) -> Iterator[WindowScores]:
-    """Yield the `count` windows from number `first`, at most `max_count` at a time.
+    """Yield `count` windows from number `first`, fewer if there are no more, at most `max_count` at a time.
 
-    There are fewer when the journal is still being written or is truncated meanwhile. Raises the errors of `read`.
+    Raises the errors of `read`.
     """
     with open_file(path) as file:
         kind = read_head(path, file.read(HEAD_BYTES)).record_type
@@ -150,19 +142,12 @@ def read_records(path: Path, kind: np.dtype[Any], numbers: Sequence[int]) -> NDA
 
 
 class Head(NamedTuple):
-    """Head of a journal.
+    """Head of a journal."""
 
-    Attributes:
-        classes: Number of scores of a window.
-        embedding_size: Numbers of an embedding; 0 if none are kept.
-        space: Space of the embeddings, of which only those of one space can be compared; empty if none are kept.
-        grid: Frames of a window, seconds from frame to frame, and seconds from window to window.
-    """
-
-    classes: int
-    embedding_size: int
-    space: str
-    grid: tuple[int, float, float]
+    classes: int  # number of scores of a window
+    embedding_size: int  # 0 if none are kept
+    space: str  # of the embeddings: only those of one space can be compared
+    grid: tuple[int, float, float]  # frames of a window, seconds from frame to frame, and from window to window
 
     @property
     def record_type(self) -> np.dtype[Any]:

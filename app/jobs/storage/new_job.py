@@ -21,10 +21,7 @@ LEFTOVER_AGE_S = 600.0  # longer than copying any upload takes
 
 
 class NewFolder:
-    """Context manager for the folder `target` under construction.
-
-    It holds the folder's lock. On exit the folder has been published, or it is removed.
-    """
+    """Context manager for the folder `target` under construction, locked; on exit it is published or removed."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -63,10 +60,7 @@ class NewJob(NewFolder):
     """Context manager for a job under construction."""
 
     def write(self, spec: JobSpec, source: Source | None) -> None:
-        """Write the job of a file, None for one to download; raise OSError when the disk is full.
-
-        Everything is fsynced on return, because an accepted job must survive a power loss.
-        """
+        """Write and fsync the job of a file, None for one to download; raise OSError when the disk is full."""
         if source is not None:
             link_or_copy(Path(source.path), source.offset, source.length, self.path / "source")
         (self.path / "pictures").mkdir()

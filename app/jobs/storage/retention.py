@@ -38,10 +38,7 @@ def remove_expired(folder: JobStore, limits: RetentionLimits, clock: Clock) -> N
 
 
 def make_room(folder: JobStore, max_bytes: int, max_jobs: int | None = None) -> None:
-    """Remove the oldest finished jobs until all jobs take at most `max_bytes`.
-
-    At most `max_jobs` are removed.
-    """
+    """Remove the oldest finished jobs, at most `max_jobs`, until all jobs take at most `max_bytes`."""
     remaining = folder.index.bytes() - max_bytes
     removed = 0
 

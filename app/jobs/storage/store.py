@@ -48,11 +48,9 @@ def rfc3339(time: datetime) -> str:
 
 
 class Job:
-    """Folder of one job.
+    """Folder of one job, which may be removed at any time; reads then raise FileNotFoundError.
 
-    It may be removed at any time; reads then raise FileNotFoundError. Saving and removing also update `index` and
-    `outbox`, if there are any. `source` is the uploaded file, `pictures` the folder of preview pictures, `data_dir` the
-    service's folder.
+    Saving and removing also update `index` and `outbox`, if there are any.
     """
 
     def __init__(self, path: Path, index: JobIndex | None = None, outbox: Outbox | None = None) -> None:
@@ -132,10 +130,7 @@ class Job:
                 self._outbox.add(messages(spec, self.state()))
 
     def _publish(self, spec: JobSpec, state: JobState) -> bool:
-        """Copy new events to the outbox; return False if that failed, and the index must not be updated.
-
-        The index then differs from the folder, so that reconciliation repeats both (app/jobs/storage/reconcile.py).
-        """
+        """Copy new events to the outbox; if it returns False, reconciliation repeats this and updates the index."""
         if self._outbox is None or self._published == len(state.events):
             return True
         try:

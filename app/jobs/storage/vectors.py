@@ -49,12 +49,7 @@ def project(embeddings: NDArray[np.float16] | Vectors) -> Vectors:
 
 
 def write_vectors(journal: Path, count: int, target: Path) -> None:
-    """Write the coarse vectors of the journal's `count` windows to `target`.
-
-    Raises:
-        FileNotFoundError: The job was removed.
-        DamagedFile: The journal is damaged, or has fewer windows.
-    """
+    """Write the coarse vectors of the journal's `count` windows; raise the errors of `read_windows`, or DamagedFile."""
     coarse, records = np.empty((count, COARSE), "<f4"), np.empty(count, "<u4")
     done = 0
     for chunk in read_windows(journal, 0, count, CHUNK):
@@ -67,12 +62,7 @@ def write_vectors(journal: Path, count: int, target: Path) -> None:
 
 
 def read_vectors(path: Path) -> JobVectors:
-    """Return the coarse vectors in a file.
-
-    Raises:
-        FileNotFoundError: The job was removed, or is not done.
-        DamagedFile: The file was not written by `write_vectors`.
-    """
+    """Return the coarse vectors in a file; raise FileNotFoundError, or DamagedFile if `write_vectors` wrote another."""
     content = read_file(path, MAX_BYTES)
     count, rest = divmod(len(content), ROW_BYTES)
     coarse = np.frombuffer(content, "<f4", count * COARSE).reshape(count, COARSE)

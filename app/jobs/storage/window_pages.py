@@ -40,9 +40,7 @@ class Page(NamedTuple):
 def stream_with_windows(record: dict[str, Any], timeline: dict[str, Any], journal: Path, page: Page) -> Iterator[str]:
     """Return, in chunks, the JSON of `record` with the page's windows added to its part `timeline`.
 
-    Raises:
-        FileNotFoundError: The job was removed.
-        DamagedRecord: The journal cannot be used.
+    Raises FileNotFoundError if the job was removed, DamagedRecord if its journal cannot be used.
     """
     stream = _stream(record, timeline, journal, page)
     try:

@@ -30,10 +30,7 @@ class Message(NamedTuple):
 
 
 def record_events(state: JobState, time: str) -> None:
-    """Append to `state.events` what the state has reached and does not list yet.
-
-    A scan that passes several steps between two saves has one progress event, of the last step.
-    """
+    """Append to `state.events` what the state has reached: of several steps of progress only the last."""
     events = state.events
     if state.started is not None and not events:
         events.append(JobEvent(type=STARTED, time=time, percent=0.0))

@@ -71,9 +71,7 @@ class Delivery(NamedTuple):
 class Outbox:
     """Outbox in `folder`, safe for several processes and threads; every method may raise Unavailable.
 
-    Args:
-        folder: The data folder.
-        source: Returns the events of all jobs, to rebuild a damaged or missing file.
+    `source` returns the events of all jobs, to rebuild a damaged or missing file.
     """
 
     def __init__(self, folder: Path, source: Callable[[], Iterable[Message]]) -> None:

@@ -31,12 +31,7 @@ class Outcome:
 
 
 class Sender:
-    """Sender of events; use it from one event loop.
-
-    Args:
-        hosts: The allowed receivers, checked again at each attempt.
-        sign: Returns the headers that sign an event.
-    """
+    """Sender of events to `hosts`, checked again at each attempt, with the headers of `sign`; for one event loop."""
 
     def __init__(self, hosts: AllowedHosts, sign: SignatureHeaders) -> None:
         self._hosts, self._sign = hosts, sign
@@ -66,7 +61,7 @@ class Sender:
         content = event.body.encode()
         headers = {"content-type": "application/json", "content-length": str(len(content)), "user-agent": USER_AGENT}
         headers |= self._sign(event)
-        async with connections.stream("POST", event.url, headers=_bytes(headers), content=content) as response:
+        async with connections.stream("POST", event.url, headers=list(headers.items()), content=content) as response:
             remaining = MAX_ANSWER_BYTES
             async for part in response.aiter_stream():
                 remaining -= len(part)
@@ -75,10 +70,6 @@ class Sender:
             if 200 <= response.status < 300:
                 return Outcome(response.status)
             return Outcome(response.status, f"the receiver answered {response.status}", _retry_after_s(response))
-
-
-def _bytes(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def _retry_after_s(response: httpcore.Response) -> float | None:

@@ -35,11 +35,7 @@ def create(path: Path) -> None:
 
 
 def read(path: Path) -> list[str]:
-    """Return the secrets of the file, the current one first.
-
-    Raises:
-        InvalidSecret: The file is missing, unreadable or malformed.
-    """
+    """Return the secrets of the file, the current one first; raise InvalidSecret."""
     try:
         lines = read_file(path, MAX_FILE, follow_links=True).decode("ascii").split()
     except (OSError, DamagedFile, UnicodeDecodeError) as error:

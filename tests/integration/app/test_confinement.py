@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 
 from app.media import handles
-from app.sandbox import Layer, SandboxConfig, SandboxError, current_layers, missing, report_missing
-from app.sandbox.report import available, table
+from app.sandbox import Layer, SandboxConfig, SandboxError, available, current_layers, missing, report_missing, table
 from tests.support.confined import attempts
 from tests.support.films import numbered, write_video
 

@@ -71,7 +71,7 @@ def test_a_decoder_does_not_outlive_its_killed_service(endless, tmp_path):
 SERVICE = """
 import asyncio, os, sys
 from app.sandbox import MEMORY_BYTES, SandboxConfig
-from app.sandbox.report import available
+from app.sandbox import available
 from app.sandbox import SandboxConfig
 from app.decoding.pool import TRIES, Decoder
 from app.media.types import Limits, Source

@@ -10,7 +10,7 @@ import pytest
 from app.decoding.pool import Decoder
 from app.decoding.worker import DecodeTask
 from app.errors import LimitExceeded, Undecodable
-from app.sandbox.report import available
+from app.sandbox import available
 from app.settings import CHECKOUT
 from tests.support.decoders import decoder_pids, good
 from tests.support.films import numbered, write_video

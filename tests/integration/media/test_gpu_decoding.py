@@ -25,8 +25,7 @@ from app.decoding.worker import DecodeTask
 from app.errors import Undecodable
 from app.media.types import ClipRequest, DecodeResult, Limits, Source
 from app.sandbox import Layer, SandboxConfig, SandboxError, current_layers, linux
-from app.sandbox.layers import ON_GPU
-from app.sandbox.rlimits import address_space
+from app.sandbox.layers import ON_GPU, address_space
 from app.shm.cuda_pool import CudaSlotPool
 from app.shm.cuda_runtime import GpuRegionHandle
 from app.video import gpu_decoding

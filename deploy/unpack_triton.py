@@ -35,12 +35,9 @@ def target_path(name: str, python: str) -> Path | None:
 
 
 def unpack(wheel: Path, target: Path, python: str) -> None:
-    """Replace `target` with a folder that holds bin/, lib/ and backends/.
+    """Replace `target` with a folder that holds bin/, lib/ and backends/; it is built aside and renamed.
 
-    The folder is built aside and renamed, so `target` is complete or unchanged.
-
-    Raises:
-        ValueError: The wheel has no stub for `python`.
+    Raise ValueError if the wheel has no stub for `python`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary, zipfile.ZipFile(wheel) as archive:

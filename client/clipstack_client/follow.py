@@ -88,8 +88,7 @@ async def _stream(transport: Transport, path: str) -> AsyncGenerator[Job, None]:
 async def wait_for_job(client: AsyncJobs, job: Job, watch: JobWatcher | None) -> Job:
     """Follow `job` until it is done and return it; cancelling this call cancels the job.
 
-    Raises:
-        JobFailed: The job failed or was cancelled.
+    Raise JobFailed if the job failed or was cancelled.
     """
     if watch is not None:
         watch(job)

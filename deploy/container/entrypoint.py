@@ -24,8 +24,7 @@ MODELS = CHECKOUT / "triton_repo" / "models"  # the default models inside the im
 def prepare(part: str, settings: Settings) -> dict[str, str]:
     """Fill the run folder of `part` ("web" or "triton") and return the environment for Supervisor.
 
-    Raises:
-        SystemExit: A preflight check failed; the message lists every problem.
+    Raise SystemExit with all problems of the preflight checks.
     """
     if part == "triton":
         update_models(MODELS, settings.model_dir)

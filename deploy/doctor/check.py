@@ -15,14 +15,7 @@ TIMEOUT_S = 10.0  # default time limit of a check
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of a check.
-
-    Attributes:
-        verdict: How bad it is.
-        message: The state that the check saw.
-        fix: What to do about it.
-        issue: Name of the known issue.
-    """
+    """One result of a check: the state that it saw, what to do about it, and the name of the known issue."""
 
     verdict: Verdict
     message: str
@@ -32,14 +25,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class KnownIssue:
-    """Something known to go wrong.
+    """Something known to go wrong; `message` and `fix` have placeholders for {facts}.
 
-    Attributes:
-        name: Short name, for scripts.
-        symptom: What users notice.
-        message: What is wrong, with placeholders for {facts}.
-        fix: What to do about it, with placeholders too.
-        verdict: How bad it is.
+    `name` is a short name for scripts, `symptom` the effect that users notice.
     """
 
     name: str

@@ -61,12 +61,7 @@ def _ask_triton(settings: Settings, method: str) -> dict[str, Any]:
 def output(
     command: Sequence[str | Path], environment: Mapping[str, str] | None = None, timeout_s: float = COMMAND_TIMEOUT_S
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program and return its result.
-
-    Raises:
-        OSError: The program cannot be started.
-        TimeoutExpired: It took longer than `timeout_s`.
-    """
+    """Run a program and return its result; raise OSError if it cannot be started, TimeoutExpired if it takes longer."""
     return subprocess.run(
         command,
         env=environment,

@@ -28,12 +28,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU.
+    """One GPU: `number` is its index in CUDA, and so in Triton, `bus` that among all GPUs of the machine, in PCI order.
 
-    Attributes:
-        number: Index by which CUDA, and so Triton, addresses the GPU.
-        bus: Index among all GPUs of the machine, in PCI order.
-        is_divided: Whether MIG divides it into instances.
+    `is_divided` says whether MIG divides it into instances.
     """
 
     number: int
@@ -56,11 +53,7 @@ class Driver(Protocol):
     """Interface to the GPU driver."""
 
     def gpus(self) -> list[Gpu]:
-        """Return every GPU in PCI order, with `number` equal to `bus`.
-
-        Raises:
-            NoGpu: There is no driver, or it is too old.
-        """
+        """Return every GPU in PCI order, `number` equal to `bus`; raise NoGpu without a driver, or for one too old."""
 
 
 class Nvml:
@@ -135,8 +128,7 @@ def visible(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) ->
 def usable(driver: Driver | None = None, environment: Mapping[str, str] = os.environ) -> list[Gpu]:
     """Return the visible GPUs with at least SPARE_BYTES of free memory that MIG does not divide.
 
-    Raises:
-        NoGpu: There is none; the message gives the reason.
+    Raise NoGpu with the reason if there is none.
     """
     gpus = (driver or Nvml()).gpus()
     candidates = visible(gpus, environment)

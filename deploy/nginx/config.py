@@ -13,9 +13,7 @@ _NAME = re.compile(r"\$\{(CLIPSTACK_[A-Z_]+)\}")  # does not match nginx's own $
 def render(source: Path, target: Path, values: Mapping[str, str]) -> None:
     """Render every .conf file below `source` to the same path below `target`, which is emptied first.
 
-    Raises:
-        KeyError: A placeholder has no value.
-        ValueError: nginx would parse a value as syntax.
+    Raise KeyError for a placeholder without a value, ValueError for a value that nginx would parse as syntax.
     """
     shutil.rmtree(target, ignore_errors=True)
     for path in sorted(source.rglob("*.conf")):

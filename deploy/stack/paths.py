@@ -31,11 +31,7 @@ def triton_regions(run_dir: Path) -> str:
 
 
 def program(name: str) -> str:
-    """Return the full path of a program; also looks in /usr/sbin.
-
-    Raises:
-        FileNotFoundError: The program is not installed.
-    """
+    """Return the full path of a program, in /usr/sbin too; raise FileNotFoundError if it is not installed."""
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if not path:
         raise FileNotFoundError(f"{name} is not installed: run `make setup`")

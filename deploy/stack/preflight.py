@@ -94,11 +94,7 @@ def sandbox_problems(settings: Settings, user: users.User) -> Iterator[Problem]:
 
 
 def try_layers(mode: str, user: users.User, timeout_s: float = SANDBOX_TRIAL_S) -> subprocess.CompletedProcess[str]:
-    """Run `python -m app.sandbox` as `user` and return its result.
-
-    Raises:
-        TimeoutExpired: It took longer than `timeout_s`.
-    """
+    """Run `python -m app.sandbox` as `user` and return its result; raise TimeoutExpired after `timeout_s`."""
     other = user.uid != os.geteuid()
     return subprocess.run(
         [sys.executable, "-m", "app.sandbox"],

@@ -25,9 +25,8 @@ class RestartHistory:
     def update(self, started: Mapping[str, int], now: float) -> dict[str, int]:
         """Return the number of restarts of each program.
 
-        Args:
-            started: When Supervisor last started each program; 0 when it never did.
-            now: Seconds of a clock that does not jump.
+        `started` is when Supervisor last started each, 0 when it never did. `now` are seconds of a clock that does not
+        jump.
         """
         for name, start in started.items():
             if self._started.get(name) and start != self._started[name]:

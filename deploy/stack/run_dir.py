@@ -44,8 +44,7 @@ NOT_INHERITED = ("CLIPSTACK_", "PYTHON", "VIRTUAL_ENV", "SUPERVISOR_")
 def fill(settings: Settings, checkout: Path, user: users.User) -> None:
     """Create the folders and files that the programs need at their start.
 
-    Raises:
-        ValueError: nginx cannot use the value of a setting.
+    Raise ValueError if nginx cannot use the value of a setting.
     """
     run_dir = settings.run_dir
     for name in STARTER_FOLDERS:

@@ -16,13 +16,9 @@ COMMAND_TIMEOUT_S = 150  # supervisorctl's longest command: a restart of all pro
 
 
 class Program(NamedTuple):
-    """State of a program as Supervisor reports it.
+    """State of a program as Supervisor names it, for example "RUNNING", and its process id; 0 without a process.
 
-    Attributes:
-        state: Supervisor's name of the state, for example "RUNNING".
-        pid: Process id; 0 without a process.
-        stopped: When it last ended, in seconds since the epoch; 0 when it never did.
-        started: When it last started, in the same unit; 0 when it never did.
+    `stopped` and `started` are when it last ended and started, in seconds since the epoch; 0 when it never did.
     """
 
     state: str

@@ -50,12 +50,8 @@ class User:
 def choose(name: str, used_paths: Sequence[Path]) -> tuple[User, str | None]:
     """Return the user to run as, and a warning when that is root only because of inaccessible files.
 
-    Args:
-        name: CLIPSTACK_USER; empty for the default.
-        used_paths: Folders and programs that the user must be able to reach.
-
-    Raises:
-        UnusableUser: `name` is set and cannot be used.
+    `name` is CLIPSTACK_USER, empty for the default; the user must be able to reach `used_paths`. Raise UnusableUser
+    when `name` is set and cannot be used.
     """
     current = User.current()
     if current.uid != 0:
@@ -75,15 +71,9 @@ def choose(name: str, used_paths: Sequence[Path]) -> tuple[User, str | None]:
 
 
 def choose_fetcher(name: str, user: User, used_paths: Sequence[Path]) -> tuple[User, str | None]:
-    """Return the user of the program for downloads, and a warning when it is that of the other programs.
+    """Return the user of the program for downloads, and a warning when it is `user`, that of the other programs.
 
-    Args:
-        name: CLIPSTACK_FETCH_USER.
-        user: User of the other programs.
-        used_paths: As for `choose`.
-
-    Raises:
-        UnusableUser: There is no user `name`.
+    `name` is CLIPSTACK_FETCH_USER; see `choose`. Raise UnusableUser when there is no such user.
     """
     if User.current().uid != 0:
         return user, None

@@ -22,12 +22,7 @@ class Finished:
 
 
 class Journal:
-    """Rows of a part's finished files. Every writer has files of its own, so that none of them waits for another.
-
-    Args:
-        store: The results.
-        part: The part.
-    """
+    """Rows of a part's finished files. Every writer has files of its own, so that none waits for another."""
 
     def __init__(self, store: Store, part: Part) -> None:
         self._store, self._part = store, part

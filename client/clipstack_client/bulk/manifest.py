@@ -66,14 +66,8 @@ class Manifest:
 def pin(store: Store, wanted: Manifest, *, keep_list: bool = False) -> Manifest:
     """Write the manifest of a new run, or compare it with that of the results, and return the one that counts; blocks.
 
-    Args:
-        store: The results.
-        wanted: The files and parameters of this run.
-        keep_list: Whether to continue with the list of the results, although the source has changed.
-
-    Raises:
-        ManifestConflict: The results have another manifest.
-        StoreFailed: The results cannot be read or written.
+    With `keep_list` the list of the results counts, although the source has changed. Raise ManifestConflict if the
+    results have another manifest, StoreFailed if they cannot be read or written.
     """
     header: dict[str, Any] = {
         "version": VERSION,

@@ -54,15 +54,11 @@ class OpenPart:
 
 @dataclass(frozen=True)
 class Unit:
-    """One file to send.
+    """File number `index` of a part.
 
-    Attributes:
-        part: Its part.
-        index: Its number in the part.
-        tries: Attempts that failed before.
-        refusals: Times that a service was too busy for it, although files were finished in between.
-        finished_before: Number of files that were finished at the last refusal.
-        spent_s: Seconds that the attempts took.
+    `tries` are the attempts that failed, `spent_s` the seconds that they took. `refusals` are the times that a service
+    was too busy for it, although others were finished in between; `finished_before` is their number at the last
+    refusal.
     """
 
     part: OpenPart
@@ -79,15 +75,7 @@ class Unit:
 
 
 class PartRunner:
-    """Worker on parts, for any number of services.
-
-    Args:
-        services: The services; each gets the next file as soon as it has a free place.
-        output: The results.
-        request: What is asked about each file.
-        limits: Bounds of the work.
-        stats: Receives every row.
-    """
+    """Worker on parts for any number of services: each gets the next file as soon as it has a free place."""
 
     def __init__(
         self, services: Sequence[Service], output: Output, request: BulkRequest, limits: Limits, stats: Stats
@@ -102,13 +90,9 @@ class PartRunner:
     async def run(self, parts: Iterable[Part]) -> None:
         """Work on all parts until they are written.
 
-        When it ends early, whether by an error or by cancellation, the journals have all finished rows.
-
-        Raises:
-            ServiceLost: Every service has been away for too long.
-            KeyRefused: A service refuses the key.
-            RequestRefused: A service refuses the parameters.
-            StoreFailed: The results cannot be written.
+        When it ends early, whether by an error or by cancellation, the journals have all finished rows. Raise
+        ServiceLost if every service has been away for too long, KeyRefused or RequestRefused if one refuses the key or
+        the parameters, StoreFailed if the results cannot be written.
         """
         try:
             async with anyio.create_task_group() as tasks:

@@ -36,12 +36,9 @@ class RayUnavailable(ClipstackError):
 
 
 async def run_ray(plan: Plan, address: str, stats: Stats) -> None:
-    """Work on the parts with the nodes of a cluster.
+    """Work on the parts with the nodes of a cluster; see `PartRunner.run` for the errors of services and results.
 
-    Raises:
-        RayUnavailable: There is no Ray, no cluster, or no node with a Clipstack.
-        ServiceLost: No part made progress, because the services of all nodes are away.
-        ClipstackError: A service refuses the key or the parameters, or the results cannot be written.
+    Raise RayUnavailable without Ray, a cluster, or a node with a Clipstack.
     """
     await run_in_thread(_drive, plan, address, stats)
 

@@ -29,20 +29,11 @@ class BulkRequest:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of the work on one service.
+    """Bounds of the work on one service."""
 
-    Attributes:
-        concurrency: Files sent to a service at the same time.
-        timeout_s: Longest silence of a service.
-        patience_s: Seconds that one request waits for a busy service before its file is given to another.
-        retries: Further attempts after a service failed on a file, before the file gets a row with the error.
-        max_outage_s: Seconds without any answer after which a service counts as lost.
-        retry_errors: Whether to repeat files of earlier runs on which a service failed.
-    """
-
-    concurrency: int = 4
-    timeout_s: float = 120.0
-    patience_s: float = 20.0
-    retries: int = 3
-    max_outage_s: float = 300.0
-    retry_errors: bool = False
+    concurrency: int = 4  # files sent at the same time
+    timeout_s: float = 120.0  # longest silence
+    patience_s: float = 20.0  # wait of one request for a busy service, before another one gets the file
+    retries: int = 3  # further attempts after a service failed on a file, before it gets a row with the error
+    max_outage_s: float = 300.0  # without any answer, after which the service counts as lost
+    retry_errors: bool = False  # repeat files of earlier runs on which a service failed

@@ -17,14 +17,7 @@ MEDIA = (
 
 
 def answer_row(entry: Entry, answer: Result | Job, attempts: int, seconds: float) -> Row:
-    """Return the row of an answered file.
-
-    Args:
-        entry: The file.
-        answer: The answer of the service.
-        attempts: Number of attempts, the successful one included.
-        seconds: Time from sending the file to its answer.
-    """
+    """Return the row of an answered file; `attempts` includes the successful one, `seconds` is the time of all."""
     row = _row(entry, attempts, seconds)
     row |= {"model": answer.model, "model_version": answer.model_version, "media": _media(answer.media)}
     if isinstance(answer, Job):

@@ -57,11 +57,8 @@ class Options:
 def plan(options: Options, request: BulkRequest, limits: Limits) -> Plan:
     """List the source, pin the list in the results, and return the parts that are left; blocks.
 
-    Raises:
-        InvalidSource: The source names no files.
-        ManifestConflict: The results belong to other files or parameters.
-        FormatUnavailable: A package for the format is missing.
-        StoreFailed: A bucket or the folder of the results cannot be read or written.
+    Raise InvalidSource, FormatUnavailable, StoreFailed, or ManifestConflict if the results belong to other files or
+    parameters.
     """
     check_format(options.format)
     entries = tuple(list_source(options.source))
@@ -93,8 +90,7 @@ async def run_local(plan: Plan, connections: Sequence[Connection], stats: Stats)
 async def check_services(services: Sequence[Service], request: BulkRequest) -> None:
     """Check key and model at each service; those that are away or busy are waited for later, unless all are away.
 
-    Raises:
-        ClipstackError: A service refuses the key, lacks the model, or is not Clipstack; or no service answers.
+    Raise ClipstackError if one refuses the key, lacks the model, or is not Clipstack, or if no service answers.
     """
     away: list[ClipstackError] = []
     for service in services:

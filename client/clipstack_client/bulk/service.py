@@ -84,12 +84,7 @@ class Connection:
 
 
 class Service:
-    """One service; at most `limits.concurrency` files are sent to it at the same time.
-
-    Raises:
-        ValueError: The URL is not http(s), or the key is malformed.
-        OSError: The file of certificates cannot be read.
-    """
+    """One service; at most `limits.concurrency` files are sent to it at the same time. Raise as `AsyncClient` does."""
 
     def __init__(self, connection: Connection, limits: Limits) -> None:
         self.url = connection.url
@@ -136,8 +131,7 @@ class Service:
     def refused(self, error: ClipstackError) -> None:
         """Have the service rest after an error of its own, as long as it asks for, and longer each time.
 
-        Raises:
-            ServiceLost: The service has not answered for too long, or asks for more time than that.
+        Raise ServiceLost if it has not answered for too long, or asks for more time than that.
         """
         now = time.monotonic()
         if self.is_ready:  # not for the other files that failed in the same moment
@@ -160,13 +154,7 @@ class Service:
             await asyncio.sleep((self._resume_at - time.monotonic()) * random.uniform(1.0, 1.25))
 
     async def check(self, model: str | None) -> None:
-        """Check that the service accepts the key and has the model.
-
-        Raises:
-            KeyRefused: It does not accept the key.
-            RequestRefused: It does not have the model.
-            ClipstackError: It does not answer, or not as Clipstack does.
-        """
+        """Check the service's key and model; raise KeyRefused, RequestRefused, or ClipstackError without an answer."""
         names = [entry.name for entry in await self._client.models()]
         if model is not None and model.partition("@")[0] not in names:
             message = f"{self.url} has no model {model!r}, only {', '.join(names)}"

@@ -39,10 +39,8 @@ class Entry(NamedTuple):
 def list_source(source: str) -> list[Entry]:
     """Return all files of a source, sorted, each once; blocks.
 
-    Raises:
-        InvalidSource: There is no such source, or no video and no picture in it.
-        StoreFailed: The bucket cannot be listed.
-        OSError: A folder or a list cannot be read.
+    Raise InvalidSource if there is no such source, or no video and no picture in it, and OSError or StoreFailed if it
+    cannot be read.
     """
     entries = {entry.file: entry for entry in _entries(source)}
     if not entries:
@@ -111,13 +109,7 @@ def split_address(address: str) -> tuple[str, str]:
 
 @contextmanager
 def opened(entry: Entry) -> Iterator[Source]:
-    """Open a file for sending; blocks.
-
-    Raises:
-        OSError: The file cannot be read.
-        DownloadFailed: The https:// address cannot be downloaded.
-        StoreFailed: The bucket cannot be read.
-    """
+    """Open a file for sending; blocks. Raise OSError, DownloadFailed or StoreFailed if it cannot be read."""
     if is_url(entry.file):
         with open_remote(entry.file) as remote:
             yield remote

@@ -18,16 +18,9 @@ SUMS = ("resumed", "done", "video_s", "busy_s", "busy_squares_s")
 class Stats:
     """Counts of one run, updated with each finished file.
 
-    Attributes:
-        files: Files of the run, those finished before included.
-        machines: Machines that work.
-        price: Price of a machine for an hour, in any currency; None if unknown.
-        resumed: Files that were finished before this run.
-        done: Files that this run has finished.
-        errors: Error codes of this run's rows.
-        video_s: Seconds of video in this run's rows.
-        busy_s: Sum of the seconds that each file took.
-        busy_squares_s: Sum of their squares.
+    `files` are all of the run, `resumed` those that were finished before it, `done` those that it has finished. `price`
+    is that of a machine for an hour, in any currency. `errors` are counted by code. `busy_s` is the sum of the seconds
+    that each file took, `busy_squares_s` that of their squares.
     """
 
     files: int

@@ -104,8 +104,7 @@ def show(short: str, as_json: bool, windows: bool, follow: bool, service: Servic
 async def full_id(client: AsyncClient, id: str) -> str:
     """Return the id of the job that `id` is the beginning of, as tables show it; `id` itself if it is complete.
 
-    Raises:
-        click.UsageError: Several jobs begin with it.
+    Raise click.UsageError if several jobs begin with it.
     """
     if not SHORT_ID <= len(id) < FULL_ID:
         return id

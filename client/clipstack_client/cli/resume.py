@@ -24,8 +24,7 @@ _FINAL_STATUSES = frozenset(range(400, 500)) - {429}
 def open_output(path: Path, *, resume: bool, force: bool) -> IO[str]:
     """Open the output file for appending, or emptied with `force`.
 
-    Raises:
-        click.UsageError: It has content and neither `resume` nor `force` is set, or it cannot be written.
+    Raise click.UsageError if it has content and neither `resume` nor `force` is set, or it cannot be written.
     """
     try:
         if not (resume or force) and path.exists() and path.is_file() and path.stat().st_size:
@@ -38,12 +37,8 @@ def open_output(path: Path, *, resume: bool, force: bool) -> IO[str]:
 def finished_keys(path: Path, format: str, kind: str, names: list[str], model: str | None) -> set[Key]:
     """Return the keys of the files with answers in `path`, after removing everything else from it.
 
-    `names` are the columns of a CSV.
-
-    Removed are incomplete lines, failures of the service, and answers of another model.
-
-    Raises:
-        click.UsageError: The file has other columns.
+    Removed are incomplete lines, failures of the service, and answers of another model. Raise click.UsageError if a CSV
+    has other columns than `names`.
     """
     if not path.exists() or not (text := path.read_text("utf-8", errors="replace")):
         return set()

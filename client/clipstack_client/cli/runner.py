@@ -90,15 +90,8 @@ async def run(
 ) -> None:
     """Call `work` for every file, `concurrency` at a time, and `show` with each outcome.
 
-    Nothing more is sent once the service is unreachable, stays busy beyond the patience, or refuses the key. When this
-    call is cancelled, it first shows the finished outcomes.
-
-    Args:
-        work: Processes one file.
-        files: The files.
-        concurrency: Number of files at a time.
-        show: Receives each outcome.
-        in_order: Whether to show an outcome only after those of all earlier files.
+    Nothing more is sent once the service is unreachable, stays busy beyond the patience, or refuses the key. With
+    `in_order` an outcome is shown after those of all earlier files. A cancelled call first shows the finished outcomes.
     """
     slots = asyncio.Semaphore(concurrency)
     finished: dict[int, Outcome] = {}

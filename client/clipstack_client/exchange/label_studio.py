@@ -23,12 +23,9 @@ DEFAULT_FPS = 25.0  # Label Studio's own
 
 
 def write(entries: Sequence[Feedback], folder: Path, media_url: str) -> list[Path]:
-    """Write tasks and configurations, and return their paths.
+    """Write tasks and configurations into an existing folder, and return their paths.
 
-    Args:
-        entries: Feedback of the service.
-        folder: An existing folder.
-        media_url: What stands before the name of a file in a task.
+    `media_url` stands before the name of a file in a task.
     """
     written = []
     for kind, name in FILES.items():

@@ -26,8 +26,7 @@ def parse_url(url: str) -> httpx.URL:
 def authorized(key: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
     """Return the headers with `key`, or the key of the environment, unless they have an authorization.
 
-    Raises:
-        ValueError: The key is malformed.
+    Raise ValueError if the key is malformed.
     """
     result = dict(headers or {})
     key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()

@@ -23,11 +23,7 @@ class Requester:
         self._patience_s = patience_s
 
     async def send(self, request: Request, upload: Upload | None = None) -> Response:
-        """Send a request until it succeeds, and return its 2xx response.
-
-        Raises:
-            ClipstackError: The service refused the request, failed, or stayed busy or unreachable.
-        """
+        """Send a request until its response is 2xx; raise ClipstackError if it is refused, fails or is unanswered."""
         policy = RetryPolicy(self._patience_s)
         while True:
             try:

@@ -76,11 +76,8 @@ class Transport:
     async def send(self, request: Request, upload: Upload | None = None) -> Response:
         """Send one request once and return its response, whatever its status.
 
-        Raises:
-            ConnectFailed: No connection could be made.
-            TimedOut: The service was silent for too long.
-            ServiceUnreachable: The connection broke.
-            ServiceFailed: The answer is too large or garbled.
+        Raise ConnectFailed, TimedOut, or ServiceUnreachable if the connection broke, and ServiceFailed for an answer
+        that is too large or garbled.
         """
         with self._translate_errors():
             watcher = EarlyResponseWatcher()
@@ -97,8 +94,7 @@ class Transport:
     async def download(self, path: str, target: BinaryIO) -> Response:
         """Write the body of a 2xx response to `target` piece by piece; raise as `send` does.
 
-        Returns:
-            The response, with its body only if the status is not 2xx.
+        The returned response has a body only if its status is not 2xx.
         """
         with self._translate_errors():
             async with self._http.stream("GET", self.url + path) as response:

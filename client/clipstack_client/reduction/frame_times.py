@@ -24,11 +24,7 @@ MAX_GAP_S = 0.2  # a frame that stays longer is a still
 class FrameTimes:
     """Presentation times of a video's frames, in units of `base` seconds.
 
-    Attributes:
-        base: Seconds per unit.
-        timestamps: Presentation time of each frame, rising.
-        keys: Presentation and decoding time of each key frame.
-        end: End of the last frame.
+    `timestamps` rise; `end` is the end of the last frame. `keys` are presentation and decoding time of each key frame.
     """
 
     base: Fraction

@@ -76,11 +76,7 @@ def _clip(times: FrameTimes, row: list[int], padded: bool) -> Clip:
 
 
 def _frames(file: BinaryIO, times: FrameTimes, numbers: Sequence[int]) -> Iterator[VideoFrame]:
-    """Yield the frames of rising `numbers`, each decoded from its preceding key frame.
-
-    Raises:
-        ValueError: A frame cannot be decoded.
-    """
+    """Yield the frames of rising `numbers`, each decoded from a key frame; raise ValueError if one cannot be."""
     with open_video(file) as (container, stream):
         stream.thread_type = "AUTO"
         decoded: Iterator[VideoFrame] = iter(())

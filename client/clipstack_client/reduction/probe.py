@@ -71,9 +71,7 @@ def open_video(file: BinaryIO) -> Iterator[tuple[InputContainer, VideoStream]]:
 def read_facts(file: BinaryIO, length: int) -> Facts:
     """Return the description of a video.
 
-    Raises:
-        ValueError: This is not a video, or the client cannot reduce it.
-        FFmpegError: FFmpeg cannot read it.
+    Raise FFmpegError if FFmpeg cannot read it, ValueError if it is no video, or one that the client cannot reduce.
     """
     file.seek(0)
     head = file.read(HEAD_BYTES)

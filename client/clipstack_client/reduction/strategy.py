@@ -20,14 +20,9 @@ MAX_TIME_RATIO = 0.8  # a reduction must take less than this part of the time
 def estimate_s(facts: Facts, clips: int, bytes_s: float, bytes_left: int | None = None) -> dict[str, float]:
     """Return the estimated seconds until the service could answer, by reduction.
 
-    For `frames` the client decodes what the service would decode of the whole file, in the same time. For a service
-    that uses all frames (timelines) no decoding time is assumed.
-
-    Args:
-        facts: Description of the video.
-        clips: Number of clips; 0 if single frames are not enough.
-        bytes_s: Upload rate in bytes per second.
-        bytes_left: Bytes of the whole file that are still to be sent; all by default.
+    For `frames` the client decodes what the service would decode of the whole file, in the same time. `clips` is 0 for
+    timelines, which use all frames: no decoding time is assumed then. `bytes_s` is the upload rate; `bytes_left` are
+    the bytes of the whole file that are still to be sent, all by default.
     """
     decoded_s = facts.pixels / 1e6 / DECODED_MPX_S.get(facts.codec, min(DECODED_MPX_S.values()))
     frames = facts.frames or (facts.duration_s or 0.0) * (facts.fps or 0.0)

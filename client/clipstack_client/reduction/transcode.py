@@ -38,11 +38,8 @@ def shrink(file: BinaryIO, out: BinaryIO, facts: Facts, short_side: int, check: 
     """Write a small video of all frames to `out`; `check` is called with the seconds done and may raise.
 
     The result is Matroska for Matroska, else MP4: length and rate then read the same, and the service takes the same
-    frames.
-
-    Raises:
-        ValueError: A frame has no time, needs the service's conversion, or cannot be decoded.
-        FFmpegError: The video cannot be decoded to its end.
+    frames. Raise ValueError if a frame has no time or needs the service's conversion, FFmpegError if one cannot be
+    decoded.
     """
     kind = "matroska" if facts.container in ("matroska", "webm") else "mp4"
     with open_video(file) as (source, stream), av.open(out, "w", format=kind) as target:

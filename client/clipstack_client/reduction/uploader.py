@@ -38,12 +38,7 @@ RECONSIDER_S = 0.5  # seconds of sending a whole file before the choice is made 
 class UploadRequest:
     """A file to send, and what to send of it.
 
-    Attributes:
-        source: The file.
-        reduction: What to send.
-        model: Name of the model; the service's default if None.
-        clips: Number of clips; 0 if all frames are used.
-        watcher: Receives the progress.
+    `model` is None for the service's default. `clips` is 0 if all frames are used. `watcher` receives the progress.
     """
 
     source: Source
@@ -99,9 +94,7 @@ class Uploader:
     async def send(self, request: UploadRequest, post: Post) -> tuple[Response, SentDescription]:
         """Send a file by `post`, whose exceptions propagate; a file that cannot be reduced is sent unchanged.
 
-        Raises:
-            ReductionUnavailable: The extra `shrink` is not installed.
-            ValueError: `frames` without clips.
+        Raise ReductionUnavailable without the extra `shrink`, ValueError for `frames` without clips.
         """
         if request.reduction == "frames" and not request.clips:
             raise ValueError("a timeline uses all frames of a video: reduce='frames' is not possible")

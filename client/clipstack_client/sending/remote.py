@@ -34,11 +34,9 @@ def url_name(url: str) -> str:
 class RemoteFile(io.RawIOBase):
     """File at a URL, read from its start to its end; `seek(0)` downloads it again if its length is known.
 
-    The server gets no key and no header of the service. httpx sends a password in the URL to its host alone. All
-    methods but `read` and the constructor return at once.
-
-    Raises:
-        DownloadFailed: The server does not answer with the file, or not with https.
+    The server gets no key and no header of the service. httpx sends a password in the URL to its host alone. Only
+    `read` and the constructor wait; they raise DownloadFailed if the server does not answer with the file, or not with
+    https.
     """
 
     def __init__(self, url: str) -> None:

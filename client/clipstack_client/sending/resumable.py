@@ -57,9 +57,7 @@ class ResumableSender:
     async def send(self, upload: Upload, name: str | None, source: Source) -> str:
         """Send the whole file and return the id of its upload.
 
-        Raises:
-            NotOffered: The service has no resumable uploads.
-            ClipstackError: The service refuses the file, or nothing arrived for too long.
+        Raise NotOffered by an older service, ClipstackError if it refuses the file, or nothing arrived for too long.
         """
         note = _Note(self._transport.url, source, upload)
         path = note.read()

@@ -112,12 +112,10 @@ class _ObjectAppender:
 
 @lru_cache(maxsize=256)
 def bucket(address: str) -> Any:
-    """Return obstore's store of a bucket, or of a folder of it.
+    """Return obstore's store of a bucket, or of a folder of it; endpoint and credentials come from the environment.
 
-    The endpoint and the credentials come from the environment: `AWS_…`, `GOOGLE_…`, `AZURE_…`.
-
-    Raises:
-        StoreFailed: obstore is not installed, or the address or the environment is wrong.
+    Raise StoreFailed if obstore is not installed, or the address or the environment (AWS_…, GOOGLE_…, AZURE_…) is
+    wrong.
     """
     try:
         from obstore.exceptions import BaseError

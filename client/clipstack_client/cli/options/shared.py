@@ -62,11 +62,7 @@ class ReductionOptions:
 
     @property
     def reduction(self) -> Reduction:
-        """Return the reduction that the options select.
-
-        Raises:
-            click.UsageError: The options conflict, or a package is missing.
-        """
+        """Return the selected reduction; raise click.UsageError if options conflict, or a package is missing."""
         if self.shrink is None and not self.frames:
             return "none"
         if self.shrink is not None and self.frames:

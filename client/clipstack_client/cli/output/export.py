@@ -25,11 +25,7 @@ class Exports:
 
     @classmethod
     def plan(cls, format: str, path: Path | None, files: Sequence[File], *, force: bool) -> Exports:
-        """Build the exports from a command's options.
-
-        Raises:
-            click.UsageError: Two files would collide, or one exists and `force` is false.
-        """
+        """Build the exports of a command; raise click.UsageError if files collide, or one exists without `force`."""
         exports = cls._plan(format, path, files)
         existing = [target for target in exports.targets.values() if target is not None and target.exists()]
         if existing and not force:

@@ -83,8 +83,7 @@ class Csv:
 def choose_format(option: str | None, path: Path | None, formats: Sequence[str]) -> str:
     """Return one of `formats`: the option's value, else the format of the file's suffix, else `table`.
 
-    Raises:
-        click.UsageError: The option's value or the suffix is not a format.
+    Raise click.UsageError if the value or the suffix is not a format.
     """
     if option is not None:
         if option not in formats:
@@ -103,15 +102,10 @@ def choose_format(option: str | None, path: Path | None, formats: Sequence[str])
 def output_to(
     file: IO[str], format: str, names: list[str], *, row_names: Names | None, apart: bool, fresh: bool = True
 ) -> Output:
-    """Return the output in that format to an open file.
+    """Return the output to an open file in a format: `table`, `jsonl`, or `csv` with the columns `names`.
 
-    Args:
-        file: The open file.
-        format: `table`, `jsonl` or `csv`.
-        names: Columns of a CSV.
-        row_names: For a table, names of the files in its rows; None prints a block for each file.
-        apart: Whether blocks are separated by an empty line.
-        fresh: Whether the file is empty.
+    `row_names` are the names of files in the rows of a table; with None it has a block for each file, `apart` puts an
+    empty line between them. `fresh` means that the file is empty.
     """
     if format == "jsonl":
         return JsonLines(file)

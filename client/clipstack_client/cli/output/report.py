@@ -132,14 +132,10 @@ class OutputTarget:
     def report(
         self, lines: ProgressLines, err: Console, verb: str, *, names: Sequence[str] | None, skipped: int = 0
     ) -> Iterator[Report]:
-        """Open the output and show `lines`; at the end close the file and print the summary.
+        """Open the output and show `lines`; at the end close the file and print the summary on `err`.
 
-        Args:
-            lines: Progress lines.
-            err: Console for errors and the summary.
-            verb: What was done to the files, for the summary.
-            names: Names of the files; None if they are unknown and may be many.
-            skipped: Number of files that were done before.
+        `verb` says in the summary what was done to the files. `names` are those of the files, None if they are unknown
+        and may be many. `skipped` is the number of files that were done before.
         """
         several = names is None or len(names) > 1
         with ExitStack() as resources:

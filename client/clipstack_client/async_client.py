@@ -9,7 +9,7 @@ from .async_jobs import AsyncJobs
 from .errors import ClipstackError, RequestRefused
 from .feedback import AsyncFeedback
 from .http.address import authorized
-from .http.requester import label_list, without_none
+from .http.requester import get, label_list, without_none
 from .http.response import Response, error_from
 from .http.transport import Request, Transport
 from .http.upload import Source, Upload, Watcher
@@ -209,9 +209,7 @@ class AsyncClient(AsyncJobs, AsyncFeedback, AsyncWebhooks):
 
     async def models(self) -> tuple[Model, ...]:
         """Return the models that the service offers."""
-        response = await self._get("/v1/models")
-        with self._requester.parsing(response):
-            return tuple(parse_model(entry) for entry in response.content["models"])
+        return await self._requester.read(get("/v1/models"), lambda answer: tuple(map(parse_model, answer["models"])))
 
     async def health(self) -> Health:
         """Ask the service once whether it is ready."""

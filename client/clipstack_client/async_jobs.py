@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from .errors import RequestRefused
 from .follow import JobWatcher, follow, wait_for_job
-from .http.requester import Requester, label_list, without_none
+from .http.requester import Requester, get, label_list, without_none
 from .http.response import Response
 from .http.transport import Request, Transport
 from .http.upload import Source, Upload, Watcher, file_name
@@ -125,7 +125,7 @@ class AsyncJobs:
 
     async def job(self, id: str, *, windows: bool = False) -> Job:
         """Return the record of a job, optionally with every window, which may take several requests."""
-        response = await self._get(_path(id), windows="true" if windows else None)
+        response = await self._requester.send(get(_path(id), windows="true" if windows else None))
         if windows:
             with self._requester.parsing(response):
                 await self._add_windows(id, response.content.get("timeline"))
@@ -140,7 +140,7 @@ class AsyncJobs:
         cursor: str | None = None
         while len(found) < limit:
             page = min(limit - len(found), MAX_PAGE)
-            response = await self._get("/v1/jobs", limit=page, state=state, cursor=cursor)
+            response = await self._requester.send(get("/v1/jobs", limit=page, state=state, cursor=cursor))
             with self._requester.parsing(response):
                 found += [parse_job(record) for record in response.content["jobs"]]
                 cursor = response.content.get("next_cursor")
@@ -201,7 +201,7 @@ class AsyncJobs:
 
     async def export(self, id: str, format: str) -> bytes:
         """Return the timeline of a job as a file: `json`, `csv`, `vtt`, `svg` or `png`."""
-        response = await self._get(f"{_path(id)}/timeline", format=format)
+        response = await self._requester.send(get(f"{_path(id)}/timeline", format=format))
         if response.content.get("next_offset") is None:
             return response.body
         timeline = dict(response.content)
@@ -229,12 +229,10 @@ class AsyncJobs:
     async def _add_windows(self, id: str, timeline: dict[str, Any] | None) -> None:
         """Append the windows of all further pages to `timeline`."""
         while timeline is not None and timeline.get("next_offset") is not None:
-            page = (await self._get(_path(id), windows="true", offset=int(timeline["next_offset"]))).content["timeline"]
+            request = get(_path(id), windows="true", offset=int(timeline["next_offset"]))
+            page = (await self._requester.send(request)).content["timeline"]
             timeline["windows"] += page["windows"]
             timeline["next_offset"] = page["next_offset"] if page["windows"] else None
-
-    async def _get(self, path: str, **params: str | int | None) -> Response:
-        return await self._requester.send(Request("GET", path, without_none(**params), safe=True))
 
     def _parse_job(self, response: Response) -> Job:
         with self._requester.parsing(response):

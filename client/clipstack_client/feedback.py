@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from .http.requester import Requester, label_list, without_none
+from .http.requester import Requester, get, label_list, without_none
 from .http.response import error_from
 from .http.transport import Request, Transport
 from .http.upload import Source, open_upload
@@ -92,13 +93,8 @@ class AsyncFeedback:
             predicted=label_list(predicted),
         )
         request = Request("POST", "/v1/feedback", params, safe=True)
-        if source is None:
-            response = await self._requester.send(request)
-        else:
-            with open_upload(source) as upload:
-                response = await self._requester.send(request, upload)
-        with self._requester.parsing(response):
-            return parse_feedback(response.content)
+        with nullcontext() if source is None else open_upload(source) as upload:
+            return await self._requester.read(request, parse_feedback, upload)
 
     async def feedback(
         self, *, state: str | None = None, model: str | None = None, job: str | None = None
@@ -106,8 +102,8 @@ class AsyncFeedback:
         """Yield the entries, the last change first; `state` is `unsure`, `confirmed` or `corrected`."""
         cursor: str | None = None
         while True:
-            params = without_none(state=state, model=model, job=job, cursor=cursor, limit=PAGE)
-            response = await self._requester.send(Request("GET", "/v1/feedback", params, safe=True))
+            request = get("/v1/feedback", state=state, model=model, job=job, cursor=cursor, limit=PAGE)
+            response = await self._requester.send(request)
             with self._requester.parsing(response):
                 page = [parse_feedback(entry) for entry in response.content["feedback"]]
                 cursor = response.content["next_cursor"]

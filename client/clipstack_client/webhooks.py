@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from .http.requester import Requester, without_none
-from .http.response import Response
+from .http.requester import Requester, get
 from .http.transport import Request
 from .parsing import parse
 
@@ -44,23 +43,20 @@ class AsyncWebhooks:
 
     async def webhooks(self, limit: int = 50, *, state: str | None = None) -> tuple[Webhook, ...]:
         """Return the newest events; with `state` only those that are `pending`, `delivered` or `dead`."""
-        params = without_none(limit=limit, state=state)
-        response = await self._requester.send(Request("GET", "/v1/webhooks", params, safe=True))
-        with self._requester.parsing(response):
-            return tuple(parse(Webhook, record) for record in response.content["webhooks"])
+        request = get("/v1/webhooks", limit=limit, state=state)
+        return await self._requester.read(request, lambda page: tuple(map(_webhook, page["webhooks"])))
 
     async def webhook(self, id: str) -> Webhook:
         """Return one event."""
-        return self._parse_webhook(await self._requester.send(Request("GET", _path(id), safe=True)))
+        return await self._requester.read(get(_path(id)), _webhook)
 
     async def retry_webhook(self, id: str) -> Webhook:
         """Send an event again, with all its attempts, and return its record."""
-        return self._parse_webhook(await self._requester.send(Request("POST", f"{_path(id)}/retry", safe=True)))
+        return await self._requester.read(Request("POST", f"{_path(id)}/retry", safe=True), _webhook)
 
     async def test_webhook(self, url: str) -> Webhook:
         """Have the service send a test event to `url` once, and return its record after the attempt."""
-        response = await self._requester.send(Request("POST", "/v1/webhooks/test", {"callback_url": url}))
-        event = self._parse_webhook(response)
+        event = await self._requester.read(Request("POST", "/v1/webhooks/test", {"callback_url": url}), _webhook)
         while event.state == "pending":
             await asyncio.sleep(TEST_POLL_S)
             event = await self.webhook(event.id)
@@ -68,13 +64,11 @@ class AsyncWebhooks:
 
     async def webhook_secret(self) -> str:
         """Return the secret with which receivers of this key's jobs check signatures."""
-        response = await self._requester.send(Request("GET", "/v1/webhooks/secret", safe=True))
-        with self._requester.parsing(response):
-            return str(response.content["secret"])
+        return await self._requester.read(get("/v1/webhooks/secret"), lambda answer: str(answer["secret"]))
 
-    def _parse_webhook(self, response: Response) -> Webhook:
-        with self._requester.parsing(response):
-            return parse(Webhook, response.content)
+
+def _webhook(record: Mapping[str, Any]) -> Webhook:
+    return parse(Webhook, record)
 
 
 def _path(id: str) -> str:

@@ -16,26 +16,23 @@ from deploy.stack.access_summary import access_summary
 from deploy.stack.stack import Stack, StackError
 
 
-def up(stack: Stack) -> int:
+def up(stack: Stack) -> None:
     """Start the stack, then print its URL and who may use it."""
     stack.up()
     for warning in stack.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print("\n".join([f"Clipstack is ready: {stack.url}", *access_summary(stack.settings)]))
-    return 0
 
 
-def down(stack: Stack) -> int:
+def down(stack: Stack) -> None:
     """Stop the stack."""
     stack.down()
     print("Clipstack is stopped")
-    return 0
 
 
-def wait(stack: Stack) -> int:
+def wait(stack: Stack) -> None:
     """Wait until the stack is ready."""
     stack.wait()
-    return 0
 
 
 def status(stack: Stack) -> int:
@@ -51,10 +48,9 @@ def logs(stack: Stack) -> int:
     os.execvp("tail", ["tail", "-n", "20", "-F", *files])
 
 
-def url(stack: Stack) -> int:
+def url(stack: Stack) -> None:
     """Print the stack's URL."""
     print(stack.url)
-    return 0
 
 
 COMMANDS = {command.__name__: command for command in (up, down, wait, status, logs, url)}

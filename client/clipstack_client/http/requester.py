@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ServiceFailed, ServiceUnavailable, ServiceUnreachable
 from .response import Response, error_from
 from .retry import RetryPolicy
 from .transport import Request, Transport
 from .upload import Upload
+
+T = TypeVar("T")
 
 
 class Requester:
@@ -40,6 +42,12 @@ class Requester:
                 upload.report("waiting")
             await asyncio.sleep(pause_s)
 
+    async def read(self, request: Request, parse: Callable[[Mapping[str, Any]], T], upload: Upload | None = None) -> T:
+        """Send a request as `send` does, and return what `parse` makes of the JSON of its response."""
+        response = await self.send(request, upload)
+        with self.parsing(response):
+            return parse(response.content)
+
     @contextmanager
     def parsing(self, response: Response) -> Iterator[None]:
         """Raise ServiceFailed if the block finds that the response is not Clipstack's."""
@@ -52,6 +60,11 @@ class Requester:
                 status=response.status,
                 request_id=response.request_id,
             ) from error
+
+
+def get(path: str, **params: Any) -> Request:
+    """Return a GET request with the parameters that are not None."""
+    return Request("GET", path, without_none(**params), safe=True)
 
 
 def label_list(labels: str | Sequence[str] | None) -> str | None:

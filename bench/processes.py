@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -67,6 +69,25 @@ def cpu_seconds_by_part(leader: int, before: dict[int, float]) -> Counter[str]:
 def cpu_of_session(leader: int) -> dict[int, float]:
     """Return the processor seconds of each process of a session."""
     return {pid: cpu_s(pid) for pid in session_members(leader)}
+
+
+@contextmanager
+def sampling(every_s: float, sample: Callable[[], None]) -> Iterator[None]:
+    """Call `sample` in a thread, every `every_s` seconds until the block ends."""
+    ends = threading.Event()
+
+    def run() -> None:
+        while not ends.is_set():
+            sample()
+            ends.wait(every_s)
+
+    thread = threading.Thread(target=run, name="sampling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join()
 
 
 def _session(pid: int) -> int:

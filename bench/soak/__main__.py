@@ -17,13 +17,13 @@ import json
 import math
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from bench.environment import describe_machine
 from bench.load.client import closed_loop
+from bench.processes import sampling
 from bench.soak import report
 from bench.soak.resources import ResourceSnapshot, take_snapshot
 from bench.soak.slope import BLOCKS
@@ -38,29 +38,6 @@ SAMPLES, EVERY_S, LEAST_S = 4 * BLOCKS, 5.0, 1.0
 QUIET_S = 30.0  # everything that belongs to requests must be gone this long after the end
 
 
-class Sampler:
-    """Thread that takes a snapshot of a stack every `every_s` seconds until the block ends."""
-
-    def __init__(self, stack: Stack, every_s: float) -> None:
-        self._stack, self._every_s = stack, every_s
-        self._ends = threading.Event()
-        self.snapshots: list[ResourceSnapshot] = []
-        self._thread = threading.Thread(target=self._sample, name="sampler", daemon=True)
-
-    def __enter__(self) -> Sampler:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._ends.is_set():
-            self.snapshots.append(take_snapshot(self._stack))
-            self._ends.wait(self._every_s)
-
-
 def measure(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
     """Run the soak and return its results."""
     seconds = minutes * 60
@@ -69,11 +46,13 @@ def measure(stack: Stack, minutes: float, share: float) -> dict[str, Any]:
     spent_s = max(outcome.ended_s for outcome in outcomes) - min(outcome.sent_s for outcome in outcomes)
     rate = share * len(outcomes) / spent_s
     before = _quiet(stack, None)
-    with Sampler(stack, max(LEAST_S, min(EVERY_S, seconds / 2 / SAMPLES))) as sampler:
+    snapshots: list[ResourceSnapshot] = []
+    every_s = max(LEAST_S, min(EVERY_S, seconds / 2 / SAMPLES))
+    with sampling(every_s, lambda: snapshots.append(take_snapshot(stack))):
         answers = asyncio.run(run_work(stack, targets, rate, seconds))
     after = _quiet(stack, before)
-    began, values = sampler.snapshots[0].at_s, series(sampler.snapshots)
-    times_s = [round(snapshot.at_s - began, 1) for snapshot in sampler.snapshots]
+    times_s = [round(snapshot.at_s - snapshots[0].at_s, 1) for snapshot in snapshots]
+    values = series(snapshots)
     result = {
         "machine": describe_machine(),
         "minutes": minutes,

@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -26,7 +25,7 @@ from app.settings import recorded as recorded_settings
 from app.web.job_events import RETRY_MS
 from bench.environment import describe_machine
 from bench.fixtures.videos import repeat_film
-from bench.processes import pss_mib
+from bench.processes import pss_mib, sampling
 from deploy.stack import processes
 from triton_repo.zoo.training.camera_motion.scenes import HELD_OUT_PHOTOGRAPHS, photograph
 from triton_repo.zoo.training.camera_motion.timelines import record_moves
@@ -40,23 +39,16 @@ MOVES = 6
 def memory_of(run_dir: Path) -> Iterator[dict[str, float]]:
     """Yield the largest PSS in MiB by process name, updated while the block runs."""
     largest: dict[str, float] = defaultdict(float)
-    stop = Event()
 
     def sample() -> None:
-        while not stop.wait(0.5):
-            now: dict[str, float] = defaultdict(float)
-            for pid, name in processes.of_stack(run_dir).items():
-                now[name] += pss_mib(pid)
-            for name, used in now.items():
-                largest[name] = max(largest[name], used)
+        now: dict[str, float] = defaultdict(float)
+        for pid, name in processes.of_stack(run_dir).items():
+            now[name] += pss_mib(pid)
+        for name, used in now.items():
+            largest[name] = max(largest[name], used)
 
-    thread = Thread(target=sample, daemon=True)
-    thread.start()
-    try:
+    with sampling(0.5, sample):
         yield largest
-    finally:
-        stop.set()
-        thread.join()
 
 
 def job(client: httpx.Client, video: Path) -> dict[str, Any]:

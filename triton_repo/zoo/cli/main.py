@@ -16,9 +16,8 @@ from triton_repo.zoo.cli.console import command_settings, console, models_option
 from triton_repo.zoo.cli.quantize_command import quantize
 from triton_repo.zoo.cli.train_commands import evaluate, train
 from triton_repo.zoo.names import BUILT_IN, PUBLISHED, SHORT
-from triton_repo.zoo.operations import remove as removal
 from triton_repo.zoo.repository import store
-from triton_repo.zoo.repository.server import running
+from triton_repo.zoo.repository.server import restored_on_failure, running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,8 +81,16 @@ def remove(name: str, models: Path | None) -> None:
         if name in BUILT_IN:
             raise ModelError(f"{name} is built in and cannot be removed: `make setup` would create it again.")
         folder = models or settings.model_dir
-        with running(settings, folder) as server:
-            removal.remove(folder, name, int(number) if at else None, server)
+        version = int(number) if at else None
+        with (
+            running(settings, folder) as server,
+            restored_on_failure(server, folder, name),
+            store.removing(folder, name, version) as left,
+        ):
+            if server and left is None:
+                server.unload(name)
+            elif server and left is not None:
+                server.load(name, left)
         console().print(f"removed {name}{at}{number}")
 
 

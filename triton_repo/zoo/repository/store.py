@@ -164,21 +164,12 @@ def installing(made: Path, models: Path, version: int) -> Iterator[None]:
         shutil.copyfile(made / name, made / str(version) / name)
     folder = models / made.name
     if not folder.exists():
-        made.rename(folder)
-        try:
+        with _moved(made, folder):
             yield
-        except BaseException:
-            folder.rename(made)
-            raise
         return
-    with _changed_version(folder):
-        (made / str(version)).rename(folder / str(version))
-        try:
-            _describe(folder)
-            yield
-        except BaseException:
-            (folder / str(version)).rename(made / str(version))
-            raise
+    with _changed_version(folder), _moved(made / str(version), folder / str(version)):
+        _describe(folder)
+        yield
 
 
 @contextmanager
@@ -199,23 +190,14 @@ def removing(models: Path, name: str, version: int | None) -> Iterator[int | Non
             raise ModelError(f"{name} has no version {version}: it has {', '.join(map(str, present)) or 'none'}.")
         removed = making / name
         if version is None or present == (version,):
-            folder.rename(removed)
-            try:
+            with _moved(folder, removed):
                 _remember(models, name, max(present, default=0))
                 yield None
-            except BaseException:
-                removed.rename(folder)
-                raise
             return
-        with _changed_version(folder):
-            (folder / str(version)).rename(removed)
-            try:
-                _describe(folder)
-                _remember(models, name, version)
-                yield versions(folder)[-1]
-            except BaseException:
-                removed.rename(folder / str(version))
-                raise
+        with _changed_version(folder), _moved(folder / str(version), removed):
+            _describe(folder)
+            _remember(models, name, version)
+            yield versions(folder)[-1]
 
 
 @contextmanager
@@ -233,6 +215,17 @@ def redescribing(folder: Path, config: str) -> Iterator[None]:
         except BaseException:
             write_file(own / "config.pbtxt", before.encode())
             raise
+
+
+@contextmanager
+def _moved(source: Path, target: Path) -> Iterator[None]:
+    """Rename a folder, and rename it back if the block fails."""
+    source.rename(target)
+    try:
+        yield
+    except BaseException:
+        target.rename(source)
+        raise
 
 
 @contextmanager

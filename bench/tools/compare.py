@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import CHECKOUT
-from bench import processes, turns
+from bench import pages, processes, turns
 from bench.environment import describe_machine
 from bench.fixtures import networks, videos
 from bench.fixtures.service import Service
@@ -70,22 +70,22 @@ def idle(sides: list[Service]) -> dict[str, dict[str, float]]:
 
 def table(result: dict[str, Any]) -> str:
     """Return all figures as two Markdown tables."""
-    lines = ["| clients | what | this checkout | the other | ratio | |", "|--:|---|--:|--:|--:|---|"]
+    rows = []
     for clients, row in result["clients"].items():
         for figure, words in FIGURES.items():
             cells = [f"{row[figure][side]['median']:.4g}" if row[figure][side] else "–" for side in ("ours", "theirs")]
             ratio = row[figure].get("ratio")
             cells += [f"{ratio['median']:.3f}", f"{ratio['least']:.3f}–{ratio['most']:.3f}"] if ratio else ["–", ""]
-            lines.append(f"| {clients} | {words} | {' | '.join(cells)} |")
+            rows.append([clients, words, *cells])
     costs = {clients: row["cpu_ms"] for clients, row in result["clients"].items()}
     parts = sorted({part for row in costs.values() for side in row.values() for part in side} - {"all"})
-    lines += ["", f"| CPU, this checkout / the other | {' | '.join(f'ms a clip, {count} clients' for count in costs)} "]
-    lines[-1] += "| idle, % of a core |"
-    lines.append(f"|---|{'--:|' * (len(costs) + 1)}")
+    head = ["CPU, this checkout / the other", *(f"ms a clip, {count} clients" for count in costs), "idle, % of a core"]
+    cpu = []
     for part in (*parts, "all"):
         pairs = [[row[side].get(part, 0.0) for side in ("ours", "theirs")] for row in (*costs.values(), result["idle"])]
-        lines.append(f"| {part} | {' | '.join(f'{ours:.1f} / {theirs:.1f}' for ours, theirs in pairs)} |")
-    return "\n".join(lines) + "\n"
+        cpu.append([part, *(f"{ours:.1f} / {theirs:.1f}" for ours, theirs in pairs)])
+    figures = pages.table(("clients", "what", "this checkout", "the other", "ratio", ""), "rlrrrl", rows)
+    return f"{figures}\n{pages.table(head, 'l' + 'r' * (len(costs) + 1), cpu)}"
 
 
 def pinned() -> dict[str, str]:

@@ -78,7 +78,7 @@ def verify(
                 )
         console().print(verdict_tables.verdict_table(rows))
         comparison = f"version {model.versions[-1]} against {source.words}, seed {seed}"
-        legend = verdict_tables.SIGMOID_LEGEND if model.is_independent else verdict_tables.VERDICT_LEGEND
+        legend = verdict_tables.verdict_legend(model.is_independent)
         console().print(legend, comparison, style="dim", sep="\n")
         if not all(row.good for row in rows):
             allowed = "; ".join(

@@ -34,13 +34,11 @@ def verdict_table(rows: Sequence[AccuracyRow]) -> RenderableType:
     return table
 
 
-SIGMOID_LEGEND = (
-    "largest, mean: largest probability difference of a clip, over all clips; top-1: same labels at 0.5 or above, "
-    "without near-ties"
-)
-VERDICT_LEGEND = (
-    "largest, mean: largest probability difference of a clip, over all clips; top-1: same best label, without near-ties"
-)
+def verdict_legend(is_independent: bool) -> str:
+    """Explain the columns of the table that `verdict_table` returns."""
+    same = "same labels at 0.5 or above" if is_independent else "same best label"
+    largest = "largest, mean: largest probability difference of a clip, over all clips"
+    return f"{largest}; top-1: {same}, without near-ties"
 
 
 def bench_table(results: Sequence[Result], sizes: Sequence[int], best: Result | None) -> RenderableType:

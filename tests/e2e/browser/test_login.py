@@ -94,10 +94,12 @@ def test_revoked_key_returns_to_login(page: Page, stack: Stack) -> None:
 def test_open_page_notices_a_revoked_key(page: Page, stack: Stack) -> None:
     from playwright.sync_api import expect
 
+    page.clock.install()
     log_in(page, new_key(stack, "browser stays"))
     page.wait_for_selector("[data-started]")
     store.revoke(stack.settings.keys_file, "browser stays")
-    expect(page).to_have_url(re.compile("/login$"), timeout=25_000)
+    page.clock.fast_forward(16_000)  # an idle page asks every 15 s
+    expect(page).to_have_url(re.compile("/login$"), timeout=10_000)
 
 
 class TestWithoutJavaScript:

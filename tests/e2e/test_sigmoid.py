@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from clipstack_client import Client
 from clipstack_client.cli import main as clipstack
 from deploy.stack.stack import Stack
-from tests.support.colour_model import add_arguments, colour_film, colour_picture
+from tests.e2e.colour_model import add_arguments, colour_film, colour_picture
 from tests.support.job_requests import submit_job, wait_for_job
 from tests.support.stacks import until
 from triton_repo.zoo.cli.main import main

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from deploy.stack.stack import Stack
+from tests.e2e.otlp_collector import Collector, Span, collecting
 from tests.support.films import panning, write_video
 from tests.support.job_requests import submit_job, wait_for_job
-from tests.support.otlp_collector import Collector, Span, collecting
 from tests.support.stacks import CHECKOUT, running_stack, until
 
 PARENT = "00f067aa0ba902b7"

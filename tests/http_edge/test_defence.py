@@ -17,11 +17,11 @@ from deploy.stack.stack import Stack
 from tests.http_edge.conftest import MAX_UPLOAD_MB
 from tests.http_edge.connections import Reply, Stalled, exchange, latencies
 from tests.http_edge.files import film
+from tests.http_edge.listening_ports import is_loopback, listeners, sockets
 from tests.http_edge.requests import form, json_body, part, post
 from tests.http_edge.response_checks import QUICK_S, ResponseCheck
 from tests.http_edge.stack_snapshot import logs
 from tests.support.leaks import SHARED_MEMORY
-from tests.support.listening_ports import is_loopback, listeners, sockets
 from tests.support.other_users import connect_as, owner_of
 from tests.support.stack_state import pid_of, regions
 from tests.support.stacks import until

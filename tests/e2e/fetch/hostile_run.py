@@ -16,10 +16,10 @@ from typing import Any
 import httpx
 
 from deploy.demo import film
+from tests.e2e.fetch.dns_server import dns_server
 from tests.e2e.fetch.hostile_urls import HOSTILE, JOBS, NAMES, SITE
-from tests.support.dns_server import dns_server
+from tests.e2e.fetch.private_network import NAME_SERVER, PUBLIC, SECOND_PUBLIC, PacketWatch, listeners, set_up
 from tests.support.hostile_server import hostile_server
-from tests.support.private_network import NAME_SERVER, PUBLIC, SECOND_PUBLIC, PacketWatch, listeners, set_up
 from tests.support.stacks import running_stack, until
 
 # A rule for every name and for the ports that the private listeners have, so that only addresses can be refused

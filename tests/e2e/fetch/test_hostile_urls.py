@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.e2e.fetch.hostile_urls import HOSTILE, JOBS
-from tests.support.private_network import no_namespace
+from tests.e2e.fetch.private_network import no_namespace
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or bool(no_namespace()), reason=no_namespace() or "needs root")
 

@@ -18,8 +18,8 @@ from clipstack_client.reduction.frame_times import FrameTimes
 from clipstack_client.reduction.prepare import probe
 from clipstack_client.reduction.sampling import clip_times, film_layout, film_rate
 from clipstack_client.reduction.transcode import MARGIN, shrunk_size
+from tests.integration.client.reduced import decode, grainy, model, reduce_file
 from tests.support.films import numbered, panning, read_number, write_sound, write_video
-from tests.support.reduced import decode, grainy, model, reduce_file
 from tests.support.timings import regular
 
 

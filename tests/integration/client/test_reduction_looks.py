@@ -10,10 +10,10 @@ import pytest
 
 from app.media.geometry import Crop
 from clipstack_client.reduction.prepare import probe
+from tests.integration.client.reduced import decode, grainy, model, reduce_file
 from tests.support.coded import COLOURS, Coding, quarters, write_coded
 from tests.support.films import corners, write_video
 from tests.support.odd_films import interlaced, with_clean_aperture, with_pixel_crop
-from tests.support.reduced import decode, grainy, model, reduce_file
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.page_commands import ADDRESS, CHECKOUT
+from tests.nightly.docs.page_commands import ADDRESS, CHECKOUT
 
 __all__ = ["ADDRESS", "CHECKOUT"]
 

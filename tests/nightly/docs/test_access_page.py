@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from deploy.stack.stack import Stack
+from tests.nightly.docs.page_commands import run
 from tests.support.api_keys import new_key
-from tests.support.page_commands import run
 from tests.support.stacks import CHECKOUT, running_stack
 
 

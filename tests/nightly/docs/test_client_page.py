@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clipstack_client.cli import main
+from tests.nightly.docs.page_commands import ADDRESS, CHECKOUT, run
 from tests.support.movements import film_movement
-from tests.support.page_commands import ADDRESS, CHECKOUT, run
 
 if TYPE_CHECKING:
     from deploy.stack.stack import Stack

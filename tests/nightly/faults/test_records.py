@@ -9,17 +9,25 @@ import statistics
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.jobs.storage.records import JobSpec, JobState
+from app.jobs.storage.store import now
 from deploy.stack.stack import Stack
 from tests.nightly.faults.fault_run import FaultRuns
 from tests.nightly.faults.rows import Row
 from tests.support.job_requests import wait_for_job
-from tests.support.many_jobs import make_jobs
 from tests.support.stacks import running_stack, until
+
+OWNERS = 20
+TIMELINE = {
+    "duration_s": 4.0, "complete_to_s": 4.0, "window_s": 1.0, "hop_s": 0.25, "margin": 0.5, "labels": ["a", "b"],
+    "segments": [{"start_s": 0.0, "end_s": 4.0, "label": "a", "score": 0.9}], "cuts_s": [], "pictures_s": [0.5],
+}  # fmt: skip
 
 PLACES, CLIENTS, KEPT = 20, 24, 10_000
 RECONCILED_S = 45.0  # the job worker compares folders and index every 20 s
@@ -84,6 +92,20 @@ def test_42_records_damaged(faulty_stack: Stack, fault_runs: FaultRuns, row: Row
 def set_aside(http: httpx.Client) -> dict[str, int]:
     counts = http.get("/status.json").json()["points"][-1]["damaged"]
     return {kind: int(count) for kind, count in counts.items() if count}
+
+
+def make_jobs(folder: Path, count: int) -> None:
+    """Write the folders of `count` finished jobs, as the service leaves them."""
+    for number in range(count):
+        job = folder / f"{number:024x}"
+        (job / "pictures").mkdir(parents=True)
+        spec = JobSpec(job.name, now(), "clip.mp4", 1000, "m", None, None, 0.5, 5, f"owner{number % OWNERS}")
+        (job / "job.json").write_text(json.dumps(asdict(spec)))
+        state = JobState("done", now(), now(), "1", 100.0, 13, 13, timeline=TIMELINE)
+        (job / "state.json").write_text(json.dumps(asdict(state)))
+        (job / "lock").touch()
+        for name in ("source", "journal", "pictures/0.jpg"):
+            (job / name).write_bytes(bytes(1000))
 
 
 @pytest.mark.timeout(300)

@@ -18,9 +18,9 @@ import pytest
 from app.settings import CHECKOUT
 from deploy.stack.supervisor import SupervisorClient
 from deploy.stack.users import DEFAULT, User
+from tests.nightly.remote.slow_link import SlowLink, door, slow_link, unavailable
 from tests.support.movements import film_movement
 from tests.support.photographs import photograph_file
-from tests.support.slow_link import SlowLink, door, slow_link, unavailable
 from tests.support.stacks import until
 
 WEB, TRITON = 0, 1

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from tests.nightly.remote.conftest import LARGE_SHAPE, TRITON, Remote, remote_service
+from tests.nightly.remote.slow_link import run
 from tests.support.films import panning, write_video
-from tests.support.slow_link import run
 from tests.support.stacks import until
 
 INFER_TIMEOUT_S, PATIENCE_S, SLACK_S = 20, 10, 5

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.support import rounding
-from tests.support.classifiers import FITTED, HELD_OUT, classifier, filmed_clip, label_of, normalised
+from tests.nightly.zoo import rounding
+from tests.nightly.zoo.classifiers import FITTED, HELD_OUT, classifier, filmed_clip, label_of, normalised
+from tests.nightly.zoo.rounding import ACCUMULATED, F32, REAL, Held
 from tests.support.parity import add
-from tests.support.rounding import ACCUMULATED, F32, REAL, Held
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.architectures.x3d import x3d
 from triton_repo.zoo.benchmark.accuracy import row

@@ -13,9 +13,9 @@ from app.inference.client import ClipInput, Triton
 from app.inference.transports import CUDA, SYSTEM
 from app.shm.cuda_pool import CudaSlotPool
 from app.shm.pool import SlotPool
+from tests.integration.app.inference.transports import CLIP, Worker, run
 from tests.support.cuda_fake import FakeCuda
 from tests.support.networks import served_video
-from tests.support.transports import CLIP, Worker, run
 from tests.support.triton_fake import MODEL, running_fake
 from tests.support.triton_server import running_triton
 from triton_repo.zoo.export.openvino import example_clips, write_model

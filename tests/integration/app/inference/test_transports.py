@@ -7,8 +7,8 @@ import pytest
 from app.errors import NotReady
 from app.inference import transports
 from app.inference.transports import CUDA, INLINE, SYSTEM, Transports
+from tests.integration.app.inference.transports import CLIP, Worker, run
 from tests.support.cuda_fake import LOST
-from tests.support.transports import CLIP, Worker, run
 from tests.support.triton_fake import CLIP_BYTES, MODEL
 
 assert math.prod(CLIP) == CLIP_BYTES

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from tests.integration.zoo.command.models_command import Run, invoke
 from tests.support.checkpoints import labels_file, official_x3d, onnx_file
-from tests.support.models_command import Run, invoke
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.integration.zoo.command.models_command import Run, invoke
 from tests.support.checkpoints import labels_file, normal_clips, state
-from tests.support.models_command import Run, invoke
 from tests.support.networks import spread_out
 from triton_repo.backends.clip.clip_engines.accuracy import random_clips
 from triton_repo.zoo.architectures.catalog import published

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from tests.integration.zoo.command.models_command import Run, invoke
 from tests.support.checkpoints import official_resnet
 from tests.support.films import numbered, write_video
-from tests.support.models_command import Run, invoke
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.repository.store import installed
 

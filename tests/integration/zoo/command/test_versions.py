@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.support.models_command import Run, invoke, texts
+from tests.integration.zoo.command.models_command import Run, invoke, texts
 from triton_repo.backends.clip.clip_engines import load_engine
 from triton_repo.zoo.repository.store import installed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engine_model import SERVED
+from tests.integration.zoo.engines.engine_model import SERVED
 from triton_repo.backends.clip.clip_engines import ENGINES, EngineError, engine_class
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import write_model

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from tests.support.engine_model import config
+from tests.integration.zoo.engines.engine_model import config
 from triton_repo.backends.clip.clip_engines import EngineError, engine_class, load_engine
 
 

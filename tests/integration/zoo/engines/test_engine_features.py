@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.engine_model import LAYERS, MAX_BATCH, SERVED, config, expected_scores
+from tests.integration.zoo.engines.engine_model import LAYERS, MAX_BATCH, SERVED, config, expected_scores
 from triton_repo.backends.clip.clip_engines import load_engine
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips, write_model

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 import numpy as np
 import pytest
 
-from tests.support.engine_model import BACKEND, MAX_BATCH, SERVED, TOLERANCE, config, expected_scores
+from tests.integration.zoo.engines.engine_model import BACKEND, MAX_BATCH, SERVED, TOLERANCE, config, expected_scores
 from triton_repo.backends.clip.clip_engines import EngineError, StreamingEngine, engine_class, load_engine
 from triton_repo.zoo.export import engine_files
 from triton_repo.zoo.export.openvino import example_clips

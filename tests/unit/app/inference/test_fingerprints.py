@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.inference.triton_errors import TritonUnavailable
-from tests.support.model_registry import FakeTriton, config, registry
+from tests.unit.app.inference.registries import FakeTriton, config, registry
 
 
 def test_replaced_model_has_another_fingerprint(always_refresh: None, monkeypatch: pytest.MonkeyPatch) -> None:

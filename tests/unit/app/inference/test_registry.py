@@ -8,7 +8,7 @@ import pytest
 from app.errors import InferenceTimeout, ModelNotFound, NotReady
 from app.inference.triton_errors import TritonUnavailable
 from app.media.formats import Kind
-from tests.support.model_registry import FakeTriton, config, registry
+from tests.unit.app.inference.registries import FakeTriton, config, registry
 
 
 def test_unloadable_model_is_not_ready_and_unknown_one_not_found() -> None:

@@ -13,8 +13,7 @@ from app.jobs.storage.store import Job
 from app.jobs.webhooks.outbox import Outbox
 from app.media.types import Source
 from app.settings import Settings
-from tests.support.job_records import MAX_JOBS, running_service
-from tests.support.webhook_jobs import WEBHOOK_SPEC
+from tests.unit.app.jobs.records import MAX_JOBS, WEBHOOK_SPEC, running_service
 
 
 @pytest.fixture

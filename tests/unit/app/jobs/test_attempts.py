@@ -18,7 +18,7 @@ from app.pipeline.cache import ResultCache
 from app.timeline.scan import ScanStarted
 from app.timeline.services import TimelineSink
 from app.timeline.windows import Grid
-from tests.support.job_records import JOB_SPEC
+from tests.unit.app.jobs.records import JOB_SPEC
 
 MODEL = Model("m", "1", "video", 2, 1, 30.0, 8, 8, "x", ("a",))
 MEDIA = Media("video", "mp4", "h264", 8, 8, 0, 100.0, 30.0, 3000)

@@ -29,7 +29,7 @@ from app.jobs.worker import Worker
 from app.media.types import Source
 from app.pipeline.cache import ResultCache
 from app.settings import Settings
-from tests.support.job_records import JOB_SPEC
+from tests.unit.app.jobs.records import JOB_SPEC
 
 TIMELINE = {
     "duration_s": 4.0, "complete_to_s": 4.0, "window_s": 1.0, "hop_s": 1.0, "margin": 0.5, "labels": ["a"],

@@ -12,7 +12,7 @@ import pytest
 from app.errors import IdempotencyConflict
 from app.jobs.service import JobService
 from app.media.types import Source
-from tests.support.job_records import JOB_SPEC
+from tests.unit.app.jobs.records import JOB_SPEC
 
 
 def test_key_with_other_bytes_is_a_conflict(service: JobService, upload: Source, tmp_path: Path) -> None:

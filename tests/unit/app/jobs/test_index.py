@@ -24,7 +24,7 @@ from app.jobs.storage.records import JobState
 from app.jobs.storage.store import Job, JobStore, now
 from app.media.types import Source
 from app.settings import Settings
-from tests.support.job_records import JOB_SPEC, MAX_JOBS, finish, running_service
+from tests.unit.app.jobs.records import JOB_SPEC, MAX_JOBS, finish, running_service
 
 
 def rows(index: JobIndex) -> set[Row]:

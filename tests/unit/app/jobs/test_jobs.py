@@ -14,7 +14,7 @@ from app.jobs.storage.records import JobState
 from app.media.types import Source
 from app.settings import Settings
 from app.web.job_serializers import record_json
-from tests.support.job_records import JOB_SPEC
+from tests.unit.app.jobs.records import JOB_SPEC
 
 
 @pytest.fixture

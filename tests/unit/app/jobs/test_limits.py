@@ -17,7 +17,7 @@ from app.jobs.storage.reconcile import Reconciler
 from app.jobs.storage.store import now
 from app.media.types import Source
 from app.settings import Settings
-from tests.support.job_records import JOB_SPEC, MAX_JOBS, finish, running_service
+from tests.unit.app.jobs.records import JOB_SPEC, MAX_JOBS, finish, running_service
 
 
 def test_concurrent_clients_cannot_exceed_the_queue(service: JobService, upload: Source) -> None:

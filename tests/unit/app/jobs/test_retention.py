@@ -10,7 +10,7 @@ from app.jobs.service import JobService
 from app.jobs.storage.retention import RetentionLimits, remove_expired
 from app.jobs.storage.store import Job
 from app.media.types import Source
-from tests.support.job_records import JOB_SPEC, finish
+from tests.unit.app.jobs.records import JOB_SPEC, finish
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 

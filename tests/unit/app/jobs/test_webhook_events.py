@@ -16,7 +16,7 @@ from app.jobs.storage.store import Job, JobStore
 from app.jobs.webhooks.events import messages, record_events
 from app.jobs.webhooks.outbox import Outbox
 from app.media.types import Source
-from tests.support.webhook_jobs import TIME, WEBHOOK_SPEC, listed, run
+from tests.unit.app.jobs.records import TIME, WEBHOOK_SPEC, listed, run
 
 
 def kill_before_index(monkeypatch: pytest.MonkeyPatch) -> None:

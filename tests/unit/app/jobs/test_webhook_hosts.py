@@ -8,7 +8,7 @@ import pytest
 
 from app.jobs.webhooks.hosts import AllowedHosts, RefusedUrl
 from app.settings import InvalidSetting, Settings
-from tests.support.webhook_jobs import URL
+from tests.unit.app.jobs.records import URL
 
 ENTRIES = "hooks.example.com,*.example.org,ports.example.com:8443,http://127.0.0.1:9000!private"
 

@@ -13,7 +13,7 @@ from app.jobs.webhooks import outbox as outboxes
 from app.jobs.webhooks.events import new_test_message
 from app.jobs.webhooks.outbox import Outbox
 from app.jobs.webhooks.schedule import DELAYS_S, MAX_ATTEMPTS, MAX_DELAY_S, SPAN_S, next_delay_s
-from tests.support.webhook_jobs import TIME, URL, due, listed, run
+from tests.unit.app.jobs.records import TIME, URL, due, listed, run
 
 
 def test_pruned_events_are_not_recreated_on_removal(service: JobService, job: Job, outbox: Outbox) -> None:

@@ -10,7 +10,7 @@ from flask import Flask, request
 
 from app.uploads.multipart import CHUNK_BYTES
 from app.uploads.parser import receive
-from tests.support.uploads import CONTENT, take
+from tests.unit.app.uploads.requests import CONTENT, take
 
 
 def test_numbers_of_json_are_read_as_parameters(tmp_path: Path) -> None:

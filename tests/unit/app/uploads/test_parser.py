@@ -9,7 +9,7 @@ from flask import Flask, request
 from app import errors
 from app.uploads.multipart import CHUNK_BYTES
 from app.uploads.parser import receive
-from tests.support.uploads import CONTENT, FILE, MAX_BYTES, form, take
+from tests.unit.app.uploads.requests import CONTENT, FILE, MAX_BYTES, form, take
 
 
 def test_a_raw_body(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from flask import Flask, request
 
 from app import errors
 from app.uploads.parser import receive
-from tests.support.uploads import CONTENT, FILE, MAX_BYTES, form, take
+from tests.unit.app.uploads.requests import CONTENT, FILE, MAX_BYTES, form, take
 
 REFUSED = {
     "no_body": ({}, errors.MissingFile),

@@ -1,9 +1,9 @@
 """Compare the torch engine in bf16 with the source framework in f32, on networks fitted to generated scenes.
 
-    .venv/bin/python -m tests.support.rounding                              500 clips of every X3D and ResNet size: hours
-    .venv/bin/python -m tests.support.rounding --clips 100 --real 5 x3d_m   fewer of one
+    .venv/bin/python -m tests.nightly.zoo.rounding                              500 clips of every X3D and ResNet size: hours
+    .venv/bin/python -m tests.nightly.zoo.rounding --clips 100 --real 5 x3d_m   fewer of one
 
-The checkpoints are those of tests/support/classifiers.py, added with `--from-file`; the clips are none that they were made by.
+The checkpoints are those of tests/nightly/zoo/classifiers.py, added with `--from-file`; the clips are none that they were made by.
 Every answer is kept in --folder at once, so that the next run goes on where this one was stopped.
 
 On a processor without bfloat16 torch's convolutions in bf16 take ten to twenty times as long as in f32. `--real` says
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from app.settings import CHECKOUT
-from tests.support.classifiers import HELD_OUT, LABELS, classifier, filmed_clip, label_of
+from tests.nightly.zoo.classifiers import HELD_OUT, LABELS, classifier, filmed_clip, label_of
 from tests.support.parity import add
 from triton_repo.zoo.architectures.catalog import published
 from triton_repo.zoo.benchmark import engines

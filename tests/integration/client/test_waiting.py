@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,7 @@ import pytest
 from clipstack_client import Client, ConnectFailed, ServiceUnavailable, ServiceUnreachable
 from tests.support.client_jobs import Events
 from tests.support.client_process import Running
-from tests.support.client_service import MP4, RecordedService, Reply, recorded_service, refusal
-
-
-@pytest.fixture
-def service() -> Iterator[RecordedService]:
-    with recorded_service() as service:
-        yield service
+from tests.support.client_service import MP4, RecordedService, Reply, refusal
 
 
 @pytest.fixture
@@ -54,13 +47,10 @@ def test_patience_bounds_all_retries_together(service: RecordedService) -> None:
     assert 2 <= len(service.received) <= 4
 
 
-def test_refused_connection_is_tried_three_times() -> None:
+def test_refused_connection_is_tried_three_times(unused_url: str) -> None:
     waits: list[str] = []
-    with socket.socket() as bound:  # bound, but not listening
-        bound.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        with Client(url) as client, pytest.raises(ConnectFailed, match="refused"):
-            client.classify(MP4, progress=lambda progress: waits.append(progress.stage))
+    with Client(unused_url) as client, pytest.raises(ConnectFailed, match="refused"):
+        client.classify(MP4, progress=lambda progress: waits.append(progress.stage))
     assert waits == ["waiting"] * 2
 
 
@@ -94,14 +84,6 @@ def test_unreachable_service_raises_after_patience(service: RecordedService) -> 
         service.replies = [Reply(body=None)] * 50
         with pytest.raises(ServiceUnreachable):
             list(client.follow(id))
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let SIGINT interrupt child processes even where a shell started the tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -23,6 +23,7 @@ READY_TIMEOUT_S = 120.0  # a start takes 3 s, and up to 40 s on a busy machine
 READY_POLL_S = 0.05
 GPU_READY_TIMEOUT_S = 600.0  # on a GPU each model measures its layouts at its first start, one after the other
 STOP_S = 120.0  # nginx, web and Triton stop one after another, each with its own timeout
+ORPHANS_STOP_S = 10.0  # processes that Supervisor does not know
 MAX_FAILED_STARTS = 3  # failed starts of one program after which waiting is useless
 
 
@@ -89,7 +90,7 @@ class Stack:
         with self._locked():
             if self._supervisor.is_running():
                 processes.wait_until_gone([self._supervisor.shutdown()], STOP_S)
-            processes.end(self.processes(), timeout_s=10)  # orphans that Supervisor does not know
+            processes.end(self.processes(), ORPHANS_STOP_S)
             processes.end(self.processes(), timeout_s=1)  # what an orphan started before it was killed
             (self.run_dir / paths.URL_FILE).unlink(missing_ok=True)
 
@@ -131,7 +132,7 @@ class Stack:
         return processes.of_stack(self.run_dir)
 
     def _start(self) -> None:
-        processes.end(self.processes(), timeout_s=10)  # left by a killed supervisor
+        processes.end(self.processes(), ORPHANS_STOP_S)  # left by a killed supervisor
         self._require_none(preflight.stack_problems(self.settings, self.checkout))
         used_paths = (self.python, self.run_dir.parent, self.model_dir, self.checkout / "app" / "static")
         fetch_user = None

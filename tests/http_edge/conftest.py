@@ -18,7 +18,13 @@ from tests.support.stacks import running_stack, until
 MAX_UPLOAD_MB = 16
 DECODE_TIMEOUT_S = 2
 # Run last: they wait for the stalled requests, or check what all other tests left
-LAST = ("test_stalled_headers", "test_stalled_bodies", "test_slow_clients", "test_nothing_is_left", "test_own_mistake")
+LAST = (
+    "test_stalled_headers",
+    "test_stalled_bodies",
+    "test_slow_clients",
+    "test_stack_is_unchanged_afterwards",
+    "test_own_mistake",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -80,7 +80,8 @@ def test_second_stack_on_the_port_is_refused(stack):
         assert not second.processes()
 
 
-def test_down_ends_every_process_and_up_starts_it_again(stack):
+def test_down_ends_every_process_and_up_starts_it_again(stack, monkeypatch):
+    monkeypatch.setattr("deploy.stack.stack.ORPHANS_STOP_S", 1.0)
     # A process of the stack that Supervisor does not know and that ignores SIGTERM
     mark = {MARK: str(stack.run_dir)}
     stubborn = ["sh", "-c", "trap '' TERM; echo; while :; do sleep 1; done"]

@@ -36,15 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="torch-", dir=folder)
     # As many files at a time as there are cores: a thread of torch that waits must not keep one busy
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    config.add_cleanup(lambda: clean_up(folder))
-
-
-def clean_up(folder: str) -> None:
-    """Remove the session's temporary folder, after the stacks in it have stopped."""
-    from tests.support.stacks import wait_for_stops
-
-    wait_for_stops()
-    shutil.rmtree(folder, ignore_errors=True)
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,6 +58,13 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     yield
     end_stacks(item, nextitem)
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures; xdist kills a process ten seconds after its session
+def pytest_sessionfinish() -> None:
+    from tests.support.stacks import wait_for_stops
+
+    wait_for_stops()
 
 
 @pytest.hookimpl(optionalhook=True)  # without xdist (`-p no:xdist`) the hook does not exist

@@ -7,28 +7,27 @@ only metadata crosses the process boundary. app/decoding/worker.py contains the 
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pickle import PicklingError
 from typing import Any, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
-
 from app.admission.deadline import Deadline
-from app.decoding import startup, warmup, worker
-from app.decoding import tasks as decoder_tasks
-from app.decoding.tasks import TimeBudget
-from app.decoding.worker import DecodeTask
+from app.decoding import warmup, worker
+from app.decoding.worker import DecoderReady, DecodeTask
 from app.errors import DecodeTimeout, NotReady, Undecodable
 from app.media.types import DecodedFile, Limits, Media, Source
-from app.sandbox import SandboxConfig, exits, forkserver
+from app.sandbox import SandboxConfig, exits, report_missing
 from app.sandbox.exits import Exit
+from app.sandbox.process import ConfinedProcess
+from app.video.gpu_decoding import GpuUnavailable
 
 Result = TypeVar("Result")
 
 MAX_TASKS = 2000  # tasks before a process is replaced, as a limit on leaks (docs/decisions/0004)
+START_TIMEOUT_S = 30.0
 # Attempts for a file whose decoder was killed from outside; memory may become free during the delay.
 TRIES, RETRY_DELAY_S = 3, 0.2
 
@@ -37,8 +36,51 @@ BROKEN = "the file is damaged so badly that it broke its decoder"
 log = logging.getLogger(__name__)
 
 
+class TimeBudget:
+    """Time that one file may spend in decoder processes, over all tries."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.left_s = seconds, seconds
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Subtract the duration of the block."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.left_s = max(0.0, self.left_s - (time.monotonic() - started))
+
+
 class _Killed(Exception):
     """A decoder process was killed from outside; the file is not the cause."""
+
+
+class _DecoderProcess(ConfinedProcess):
+    """Decoder process that takes one task after the other."""
+
+    def __init__(self, confinement: SandboxConfig) -> None:
+        super().__init__(worker.serve, confinement, warmup.files(), name="decoder")
+        self.tasks_left = MAX_TASKS
+
+    async def ready(self) -> DecoderReady:
+        """Start the process and return its report, or raise NotReady."""
+        try:
+            await self.start()
+            async with asyncio.timeout(START_TIMEOUT_S):
+                report = await self.channel.receive()
+        except (OSError, EOFError, PicklingError, TimeoutError) as error:
+            report = error
+        if isinstance(report, DecoderReady):
+            return report
+        await self.end()
+        raise NotReady("a decoder process could not be started; please try again in a moment") from report
+
+    async def run(self, timeout_s: float, function: Callable[..., Result], arguments: tuple[object, ...]) -> Any:
+        """Return the result or the error of one task. Raises like `Channel.receive`."""
+        self.tasks_left -= 1
+        self.channel.send((timeout_s, function, arguments))
+        return await self.channel.receive()
 
 
 class Decoder:
@@ -55,10 +97,11 @@ class Decoder:
     def __init__(self, processes: int, timeout_s: float, limits: Limits, confinement: SandboxConfig) -> None:
         self._processes, self._timeout_s, self.limits = processes, timeout_s, limits
         self.confinement = confinement
-        self._free = asyncio.Semaphore(processes)  # the pool's own queue has no timeout
+        self._places = asyncio.Semaphore(processes)
+        self._idle: deque[_DecoderProcess] = deque()  # the one that waited longest first
+        self._all: set[_DecoderProcess] = set()
+        self._runs = False
         self._busy = self._waiting = 0
-        self._pool: ProcessPool | None = None
-        self._ending: asyncio.Future[None] | None = None  # shutdown of the previous pool
         self._ends: Counter[str] = Counter()
         self.warm = 0  # processes that completed their warm-up
         self.cold = "its decoders have not started"  # why not all processes are warm; empty when they are
@@ -67,26 +110,41 @@ class Decoder:
         """Return a time budget for one file. Without one, each call gets its own."""
         return TimeBudget(self._timeout_s)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start the processes, and return when each is warm or has reported why not.
 
         Raises:
             SandboxError: A required layer of the sandbox is unavailable.
             GpuUnavailable: Decoding on a GPU is configured but impossible.
+            NotReady: A process did not start.
         """
-        self._pool = self._new_pool()
+        self._runs = True
+        started = await asyncio.gather(*(self._start_process() for _ in range(self._processes)), return_exceptions=True)
         try:
-            startup.check_layers(self._pool, self.confinement)
-            self.warm, self.cold = startup.wait_warm(self._pool, self._processes)
+            if errors := [error for error in started if isinstance(error, BaseException)]:
+                raise errors[0]
+            processes, reports = zip(*started, strict=True)
+            report_missing(reports[0].layers, self.confinement)
+            if reason := reports[0].gpu_unavailable:
+                raise GpuUnavailable(f"CLIPSTACK_DECODER_DEVICE is cuda, and no video can be decoded there: {reason}")
         except BaseException:
+            await asyncio.gather(*(process.end() for process in self._all))
             self.stop()
             raise
+        self._idle.extend(processes)
+        faults = [report.fault for report in reports]
+        self.warm, self.cold = faults.count(""), "; ".join(sorted(set(filter(None, faults))))
+        if self.cold:
+            log.warning("decoders are not warm: %s", self.cold)
 
     def stop(self) -> None:
         """End the processes, even busy ones. Safe to call twice."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            decoder_tasks.stop(pool)
+        self._runs = False
+        for process in list(self._all):
+            process.end_now()
+        while self._idle:
+            self._idle.popleft().channel.close()
+        self._all.clear()
 
     async def probe(self, source: Source, deadline: Deadline | None = None, budget: TimeBudget | None = None) -> Media:
         """Return the kind and properties of a file.
@@ -124,17 +182,17 @@ class Decoder:
     async def _run(
         self, deadline: Deadline | None, budget: TimeBudget | None, function: Callable[..., Result], *arguments: object
     ) -> Result:
-        async with self._process():
+        async with self._place():
             if deadline is not None:
                 deadline.check("it waited for a decoder")
             return await self._retried(budget or self.budget(), function, arguments)
 
     @asynccontextmanager
-    async def _process(self) -> AsyncIterator[None]:
-        """Wait for a free process and hold it for the block."""
+    async def _place(self) -> AsyncIterator[None]:
+        """Wait until fewer tasks run than there are processes, and count as one for the block."""
         self._waiting += 1
         try:
-            await self._free.acquire()
+            await self._places.acquire()
         finally:
             self._waiting -= 1
         self._busy += 1
@@ -142,7 +200,7 @@ class Decoder:
             yield
         finally:
             self._busy -= 1
-            self._free.release()
+            self._places.release()
 
     async def _retried(
         self, budget: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]
@@ -151,9 +209,7 @@ class Decoder:
         for attempt in range(TRIES):
             left_s = budget.left_s
             try:
-                return await self._attempt(await self._current_pool(), budget, function, arguments)
-            except BrokenProcessPool:
-                self._ends["idle"] += 1  # an idle process died and broke the pool; the file is not the cause
+                return await self._attempt(budget, function, arguments)
             except _Killed:
                 budget.left_s = left_s
                 if attempt + 1 < TRIES:
@@ -162,77 +218,83 @@ class Decoder:
         raise NotReady("the decoder was killed from outside, perhaps because memory ran out; please try again")
 
     async def _attempt(
-        self, pool: ProcessPool, budget: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]
+        self, budget: TimeBudget, function: Callable[..., Result], arguments: tuple[object, ...]
     ) -> Result:
-        """Run one task in the pool. Raises _Killed or BrokenProcessPool when the file did not cause the failure."""
+        """Run one task in a process. Raises _Killed when something outside ended the process."""
+        process, is_usable = await self._take(), False
         try:
-            # The pool's own timeout uses the wall clock: a clock change would end all tasks.
-            task: Future[Result] = pool.schedule(worker.run_limited, (budget.left_s, function, *arguments))
-        except RuntimeError as error:  # the pool broke just now
-            raise BrokenProcessPool(str(error)) from error
-        answer = asyncio.wrap_future(task)
-        is_lost, reason = False, "cancelled"
-        try:
-            if not await decoder_tasks.wait_started(task, answer, pool):
-                self._replace(pool)
-                raise BrokenProcessPool("the pool lost the task")
             with budget.used():
-                is_lost = await decoder_tasks.wait_done_or_lost(task, answer, pool, budget.left_s)
-            reason = "lost" if is_lost else "timeout"
+                async with asyncio.timeout(budget.left_s):
+                    result = await process.run(budget.left_s, function, arguments)
+            is_usable = process.tasks_left > 0
+        except TimeoutError:
+            raise self._timeout() from None
+        except (EOFError, OSError):
+            raise self._death(await process.exit_code()) from None
+        except PicklingError as error:
+            raise Undecodable(BROKEN) from error
+        except asyncio.CancelledError:
+            self._ends["cancelled"] += 1
+            raise
         finally:
-            if task.running():
-                self._ends[reason] += 1
-            is_done = answer.done()
-            await decoder_tasks.cancel(task)
-            answer.cancel()
-        if is_lost:
-            raise _Killed
-        if not is_done:
-            raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed")
-        return self._result(answer)
+            if is_usable and self._runs:
+                self._idle.append(process)
+            else:
+                await asyncio.shield(self._replace(process))
+        if isinstance(result, Exception):
+            raise result
+        return result  # type: ignore[no-any-return]  # the caller checks its type
 
-    def _result(self, answer: asyncio.Future[Result]) -> Result:
-        """Return the result of a finished task, or raise the error that its failure means."""
-        if answer.cancelled():
-            raise BrokenProcessPool("the pool was replaced")
-        error = answer.exception()
-        if isinstance(error, ProcessExpired):
-            self._ends[exits.label(error.exitcode)] += 1
-            end = exits.classify(error.exitcode)
-            if end is Exit.OUTSIDE:
-                raise _Killed from error
-            if end is Exit.FILE:
-                raise Undecodable(BROKEN) from error
-        elif isinstance(error, TimeoutError):
-            self._ends["timeout"] += 1
-        else:
-            return answer.result()
-        raise DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed") from error
+    async def _take(self) -> _DecoderProcess:
+        """Return an idle process, or a new one if there is none or it has ended. Raises NotReady."""
+        if self._idle:
+            process = self._idle.popleft()
+            if process.channel.is_quiet():
+                return process
+            self._ends["idle"] += 1
+            self._all.discard(process)
+            await process.end()
+        process, _ = await self._start_process()
+        return process
+
+    async def _replace(self, process: _DecoderProcess) -> None:
+        """Return when the process is dead, because it may be writing into the region, and another one is idle."""
+        self._all.discard(process)
+        await process.end()
+        if self._runs and len(self._all) < self._processes:
+            with suppress(NotReady):  # the next task tries again
+                self._idle.append((await self._start_process())[0])
+
+    async def _start_process(self) -> tuple[_DecoderProcess, DecoderReady]:
+        if not self._runs:
+            raise NotReady("the decoder is not running")
+        process = _DecoderProcess(self.confinement)
+        self._all.add(process)
+        try:
+            return process, await process.ready()
+        except BaseException:
+            self._all.discard(process)
+            await process.end()
+            raise
+
+    def _death(self, exit_code: int | None) -> Exception:
+        """Count the death of a process during a task, and return the error that it means."""
+        if exit_code is None:  # it lives and has closed its connection: a file has taken it over
+            return Undecodable(BROKEN)
+        end = exits.classify(exit_code)
+        if end is Exit.TIME_LIMIT:
+            return self._timeout()
+        self._ends[exits.label(exit_code)] += 1
+        return _Killed() if end is Exit.OUTSIDE else Undecodable(BROKEN)
+
+    def _timeout(self) -> DecodeTimeout:
+        self._ends["timeout"] += 1
+        return DecodeTimeout(f"decoding took longer than the {self._timeout_s:g} s allowed")
 
     def facts(self) -> dict[str, Any]:
         """Return the counts of processes, running and waiting tasks, and process deaths by cause."""
         counts = {"processes": self._processes, "busy": self._busy, "waiting": self._waiting}
         return counts | {"ends": dict(self._ends)}
-
-    async def _current_pool(self) -> ProcessPool:
-        """Return the pool; replace a broken one after its processes, which may write into the region, have ended."""
-        if self._pool is not None and not self._pool.active:
-            self._replace(self._pool)
-        if self._ending is not None:
-            await asyncio.shield(self._ending)
-        if self._pool is None:
-            raise NotReady("the decoder is not running")
-        return self._pool
-
-    def _replace(self, broken: ProcessPool) -> None:
-        """Replace the pool `broken` if it is still current; its remaining tasks are cancelled."""
-        if self._pool is broken:
-            self._pool = self._new_pool()
-            self._ending = asyncio.get_running_loop().run_in_executor(None, decoder_tasks.stop, broken)
-
-    def _new_pool(self) -> ProcessPool:
-        ready = (self.confinement, warmup.files())
-        return ProcessPool(self._processes, MAX_TASKS, worker.prepare, ready, forkserver())
 
 
 def _checked(result: Result, kind: type[Result]) -> Result:

@@ -1,4 +1,4 @@
-"""Code that runs inside a decoder process: one preparation, then tasks from the pool (app/decoding/pool.py).
+"""Code that runs inside a decoder process: `serve` prepares it, then runs tasks of the pool (app/decoding/pool.py).
 
 Before its first task each process has decoded the warm-up files (app/decoding/warmup.py).
 """
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from typing import TypeAlias, TypeVar
 
 from app.admission.queue import is_long
@@ -21,7 +22,7 @@ from app.malloc import trim
 from app.media.formats import HEAD_BYTES, Format, recognise
 from app.media.handles import reachable
 from app.media.types import ClipRequest, DecodedFile, DecodeResult, Limits, Media, Source
-from app.sandbox import SandboxConfig, confine, require_layers
+from app.sandbox import Layer, SandboxConfig, confine, current_layers, require_layers
 from app.video import decode as video
 from app.video import gpu_decoding
 from app.video.gpu_decoding import GpuUnavailable
@@ -34,13 +35,46 @@ NICE = 5  # nginx and web have priority: their work is short, and a rejection mu
 WARMUP_LIMITS = (warmup.WIDTH * warmup.HEIGHT, max(warmup.FRAMES.values()), 60.0)  # Limits of the warm-up files
 TRIM_TASKS = 20  # tasks between two returns of freed memory; each return costs a tenth of a decode
 
-_fault = ""  # error of this process's warm-up
 _tasks = 0  # tasks done by this process
 
 
-def prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> None:
-    """Sandbox this process and decode the warm-up `files`; `warmup_error` reports a failure."""
-    global _fault
+@dataclass(frozen=True, slots=True)
+class DecoderReady:
+    """First message of a decoder process.
+
+    Attributes:
+        layers: The layers of its sandbox.
+        fault: Error of its warm-up; empty after a success.
+        gpu_unavailable: Why it cannot decode on its GPU; empty if it can or has none.
+    """
+
+    layers: tuple[Layer, ...]
+    fault: str
+    gpu_unavailable: str
+
+
+def serve(connection: Connection, confinement: SandboxConfig, files: dict[str, bytes]) -> None:
+    """Prepare this process, report it, then run tasks and send their results until the service closes the connection.
+
+    A task is its time limit in seconds, a function and its arguments; an error is a result too.
+    """
+    fault = _prepare(confinement, files)
+    gpu_unavailable = gpu_decoding.unavailable_reason() if confinement.gpu is not None else ""
+    connection.send(DecoderReady(current_layers(), fault, gpu_unavailable))
+    while True:
+        try:
+            timeout_s, function, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            result = run_limited(timeout_s, function, *arguments)
+        except Exception as error:
+            result = error
+        connection.send(result)
+
+
+def _prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> str:
+    """Sandbox this process and decode the warm-up `files`; return what went wrong."""
     os.nice(NICE)
     warmup.hold(files)
     if confinement.gpu is not None:  # before the sandbox: CUDA starts threads, opens devices and may write files
@@ -49,14 +83,9 @@ def prepare(confinement: SandboxConfig, files: dict[str, bytes]) -> None:
     try:
         for source, request in warmup.requests(files):
             decode_file(DecodeTask(source, request), Limits(*WARMUP_LIMITS))
-        _fault = ""
     except Exception as error:  # uploads may still succeed
-        _fault = f"its decoders cannot read {source.path} of our own: {type(error).__name__}: {error}"[:200]
-
-
-def warmup_error() -> tuple[int, str]:
-    """Return this process's pid and the error of its warm-up; empty after a success."""
-    return os.getpid(), _fault
+        return f"its decoders cannot read {source.path} of our own: {type(error).__name__}: {error}"[:200]
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

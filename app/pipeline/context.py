@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from app.admission.deadline import Deadline
 from app.admission.queue import Lane
-from app.decoding.tasks import TimeBudget
+from app.decoding.pool import TimeBudget
 from app.errors import Forbidden
 from app.pipeline.timings import StageTimings
 

@@ -85,7 +85,7 @@ class Pipeline:
             self._loop.stop()
             raise
         try:
-            self._decoder.start()
+            self._loop.run(self._decoder.start())
             self._registry.update(decoders=self._decoder.warm, cold=self._decoder.cold)
             self._loop.run(self._maintenance.begin())
         except BaseException:

@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 
 from app.errors import NotReady
 from app.sandbox import linux
-from app.sandbox.ipc import Forkserver
 from app.sandbox.layers import MEMORY_BYTES, Layer, SandboxConfig, apply_all
+from app.sandbox.process import fork_server
 
 __all__ = [
     "MEMORY_BYTES",
@@ -31,17 +31,11 @@ __all__ = [
     "available",
     "confine",
     "current_layers",
-    "forkserver",
     "missing",
     "report_missing",
     "require_layers",
     "table",
 ]
-
-PRELOADED = ["app.decoding.pool", "app.timeline.process"]
-# These would be imported late, after confinement may have made that impossible: only root may read a checkout
-PRELOADED += ["mmap", "encodings.ascii", "encodings.latin_1", "encodings.utf_16", "av.sidedata.encparams"]
-PRELOADED += [f"av.subtitles.{name}" for name in ("codeccontext", "stream", "subtitle")]
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +46,6 @@ class SandboxError(Exception):
 
 _layers: tuple[Layer, ...] = ()
 _missing_layers = ""
-
-
-def forkserver() -> Forkserver:
-    """Return the context that starts decoder processes: one server per process, so that each starts in milliseconds."""
-    context = Forkserver()
-    context.set_forkserver_preload(PRELOADED)
-    return context
 
 
 def confine(confinement: SandboxConfig) -> None:
@@ -113,7 +100,7 @@ def _die_with_service() -> None:
 
 def available(confinement: SandboxConfig) -> tuple[Layer, ...]:
     """Return every layer, with the reason if it is missing, for decoders of the calling process."""
-    context = forkserver()
+    context = fork_server()
     ours, theirs = context.Pipe()
     process = context.Process(target=_send_layers, args=(theirs, confinement), daemon=True)
     process.start()

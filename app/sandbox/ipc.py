@@ -8,39 +8,38 @@ hash. JSON has only lists, numbers and strings. Each record is then checked fiel
     an error      {"error": ["app.errors", "Undecodable", ["damaged"], "traceback"]}
     a sequence    [...]                               decoded as a tuple
 
-Messages to a confined process are pickled as usual. Decoders on a GPU send the same messages: frames stay there.
+Messages to a confined process are pickled as usual. Decoders on a GPU send the same messages: frames stay there. All
+are framed as multiprocessing does it: the length in four bytes, then the content.
 """
 
+import asyncio
 import builtins
 import importlib
 import json
-import os
 import pickle
 import socket
-import time
+import struct
+import traceback
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
-from multiprocessing.connection import Connection, reduce_connection  # type: ignore[attr-defined]
-from multiprocessing.context import ForkServerContext
-from multiprocessing.reduction import DupFd, register
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import DupFd, ForkingPickler, register
 from typing import Any, NoReturn, get_type_hints
-
-from pebble.common.types import RemoteException, ResultStatus
 
 from app import errors
 from app.type_matching import matches
 
 MAX_MESSAGE_BYTES = 1 << 20  # of one message; the largest of ours, frames and times of 100 clips, has a quarter of that
 MAX_TEXT = 16 << 10  # characters of one string
-RECEIVE_TIMEOUT_S = 2.0  # from the first to the last byte of a message
+READ_BYTES = 1 << 16
 _LARGEST = 1 << 63
+_LENGTH = struct.Struct("!i")
 
 _RECORDS = {
     name: module
     for module, names in {
-        "pebble.pool.process": ("Acknowledgement", "NoMessage", "TaskProblem", "TaskResult"),
-        "pebble.common.types": ("Result",),
+        "app.decoding.worker": ("DecoderReady",),
         "app.sandbox.layers": ("Layer",),
         "app.media.types": ("DecodeResult", "DecodedFile", "Media"),
         "app.timeline.process": ("ScanFinished",),
@@ -54,7 +53,11 @@ _ERROR = "error"
 
 
 class InvalidMessage(pickle.PicklingError):
-    """Error for a message that is not allowed; pebble treats a PicklingError as a broken pool."""
+    """Error for a message that is not allowed."""
+
+
+class RemoteTraceback(Exception):
+    """Traceback of an error in a confined process, as its cause."""
 
 
 def encode(value: Any) -> bytes:
@@ -80,8 +83,6 @@ def _reject_constant(word: str) -> NoReturn:
 def _to_json(value: Any) -> Any:
     if value is None or isinstance(value, str | bool):
         return value
-    if isinstance(value, ResultStatus):
-        return int(value)
     if isinstance(value, int | float):
         return value
     type_ = type(value).__name__
@@ -91,17 +92,17 @@ def _to_json(value: Any) -> Any:
         return [_to_json(item) for item in value]
     if is_dataclass(value) and type_ in _RECORDS:
         return {type_: [_to_json(getattr(value, field.name)) for field in fields(value)]}
-    if isinstance(value, RemoteException):
-        return _error_to_json(value.exception, str(value.traceback))
     if isinstance(value, BaseException):
-        return _error_to_json(value, "")
+        return _error_to_json(value)
     raise TypeError(f"a {type_}")
 
 
-def _error_to_json(error: BaseException, traceback: str) -> dict[str, Any]:
+def _error_to_json(error: BaseException) -> dict[str, Any]:
+    """Return the error's class, arguments and, if it is not one of ours, traceback."""
     arguments = [argument if isinstance(argument, int) else str(argument)[:MAX_TEXT] for argument in error.args[:5]]
     type_ = type(error)
-    return {_ERROR: [type_.__module__, type_.__name__, arguments, traceback[-MAX_TEXT:]]}
+    lines = [] if type_.__module__ == errors.__name__ else traceback.format_exception(error)
+    return {_ERROR: [type_.__module__, type_.__name__, arguments, "".join(lines)[-MAX_TEXT:]]}
 
 
 def _from_json(value: Any) -> Any:
@@ -121,10 +122,6 @@ def _from_json(value: Any) -> Any:
     values = [_from_json(item) for item in parts]
     if len(values) != len(hints) or not all(map(matches, values, hints)):
         raise ValueError(f"not the fields of {type_.__name__}")
-    if type_.__name__ == "Result":
-        values[0] = ResultStatus(values[0])
-        if (values[0] != ResultStatus.SUCCESS) != isinstance(values[1], Exception):
-            raise ValueError("a result whose status and value disagree")
     return type_(*values)
 
 
@@ -140,17 +137,12 @@ def _hints(name: str) -> tuple[type[Any], tuple[Any, ...]]:
     if name not in _RECORDS:
         raise ValueError(f"unknown record {name[:40]!r}")
     type_ = getattr(importlib.import_module(_RECORDS[name]), name)
-    hints = get_type_hints(type_)
-    if name == "TaskResult":
-        hints["result"] = _hints("Result")[0]  # pebble requires a Result: any other value ends its threads
-    if name == "Result":
-        hints["status"] = int  # as sent; `_from_json` converts it
-    return type_, tuple(hints.values())
+    return type_, tuple(get_type_hints(type_).values())
 
 
-def _error(module: str, name: str, arguments: Any, traceback: str) -> Exception:
+def _error(module: str, name: str, arguments: Any, lines: str) -> Exception:
     """Return one of our errors that a decoder may raise, a built-in exception, or RuntimeError in place of others."""
-    if not (isinstance(module, str) and isinstance(name, str) and isinstance(traceback, str)):
+    if not (isinstance(module, str) and isinstance(name, str) and isinstance(lines, str)):
         raise ValueError("an error needs a module, a name and a traceback")
     arguments = [word for word in arguments if isinstance(word, int | str) and _is_scalar(word)]
     error: Exception = RuntimeError(f"{name}: {arguments[-1] if arguments else ''}"[:MAX_TEXT])
@@ -161,34 +153,68 @@ def _error(module: str, name: str, arguments: Any, traceback: str) -> Exception:
         if isinstance(type_, type) and issubclass(type_, Exception):
             with suppress(TypeError, ValueError):
                 error = type_(*arguments)
-    if traceback:
-        RemoteException.rebuild_exception(error, traceback[:MAX_TEXT])  # type: ignore[no-untyped-call]
+    if lines:
+        error.__cause__ = RemoteTraceback(lines[:MAX_TEXT])
     return error
 
 
-class SafeConnection(Connection):
-    """Service's end: accepts allowed messages, of at most MAX_MESSAGE_BYTES, that arrive within RECEIVE_TIMEOUT_S."""
+class Channel:
+    """The service's end of the connection to a confined process; not for two tasks at once.
 
-    _deadline: float | None = None
+    It sends pickles, and receives allowed messages of at most MAX_MESSAGE_BYTES. A process that stops in the middle of
+    a message blocks only the task that waits for it.
+    """
 
-    def recv(self) -> Any:
-        """Return the next message; raise PicklingError if it is not allowed or stops in the middle."""
-        self.poll(None)
-        self._deadline = time.monotonic() + RECEIVE_TIMEOUT_S
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._socket, self._received = end, bytearray()
+
+    def send(self, message: object) -> None:
+        """Send a message. Raises OSError if the process has ended or does not read."""
+        content = ForkingPickler.dumps(message)
+        self._socket.sendall(_LENGTH.pack(len(content)) + content)
+
+    async def receive(self) -> Any:
+        """Return the next message; an error that the process sent is returned, not raised.
+
+        Raises:
+            EOFError, OSError: The process has closed its end.
+            PicklingError: The message is not allowed.
+        """
+        while (message := self._message()) is None:
+            received = await asyncio.get_running_loop().sock_recv(self._socket, READ_BYTES)
+            if not received:
+                raise EOFError
+            self._received += received
+        return decode(message)
+
+    def _message(self) -> bytes | None:
+        """Remove and return the first message if it is complete."""
+        if len(self._received) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._received)
+        if not 0 <= length <= MAX_MESSAGE_BYTES:
+            raise InvalidMessage(f"a confined process sent a message of {length} bytes")
+        end = _LENGTH.size + length
+        if len(self._received) < end:
+            return None
+        message = bytes(self._received[_LENGTH.size : end])
+        del self._received[:end]
+        return message
+
+    def is_quiet(self) -> bool:
+        """Return whether the process has closed nothing and sent nothing that was not received."""
         try:
-            return decode(self.recv_bytes(MAX_MESSAGE_BYTES))
-        finally:
-            self._deadline = None
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return not self._received
+        except OSError:
+            return False
+        return False
 
-    def _recv(self, size: int, read: Any = os.read) -> Any:
-        """Read like the base class, up to the deadline: a sender may stop in the middle of a message on purpose."""
-
-        def read_in_time(handle: int, remaining: int) -> bytes:
-            if self._deadline is not None and not self.poll(max(0.0, self._deadline - time.monotonic())):
-                raise InvalidMessage("a confined process stopped in the middle of a message")
-            return bytes(read(handle, remaining))
-
-        return super()._recv(size, read_in_time)  # type: ignore[misc]
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
 
 
 class JsonConnection(Connection):
@@ -204,24 +230,17 @@ class _HandedOver(Connection):
 
 
 def _reduce(connection: Connection) -> Any:
-    return _rebuild, (DupFd(connection.fileno()), connection.readable, connection.writable)
+    return _rebuild, (DupFd(connection.fileno()),)
 
 
-def _rebuild(descriptor: Any, readable: bool, writable: bool) -> JsonConnection:
-    return JsonConnection(descriptor.detach(), readable, writable)
+def _rebuild(descriptor: Any) -> JsonConnection:
+    return JsonConnection(descriptor.detach())
 
 
-register(SafeConnection, reduce_connection)  # in a confined process it becomes a plain Connection
 register(_HandedOver, _reduce)
 
 
-class Forkserver(ForkServerContext):
-    """Forkserver context whose pipes are safe to read; the first end of a two-way pipe is the service's."""
-
-    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # noqa: N802 - multiprocessing's name
-        """Return two connected ends, the service's first, or the reader and the writer of a one-way pipe."""
-        if duplex:
-            ours, theirs = socket.socketpair()
-            return SafeConnection(ours.detach()), _HandedOver(theirs.detach())
-        reader, writer = os.pipe()
-        return SafeConnection(reader, writable=False), _HandedOver(writer, readable=False)
+def open_channel() -> tuple[Channel, Connection]:
+    """Return the service's end, and the one to pass to a process of the fork server, where it is a JsonConnection."""
+    ours, theirs = socket.socketpair()
+    return Channel(ours), _HandedOver(theirs.detach())

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pickle import PicklingError
 
 import numpy as np
@@ -22,8 +21,9 @@ from numpy.typing import NDArray
 
 from app.errors import ClipstackError, DecodeTimeout, NotReady, Undecodable
 from app.media.handles import reachable, region, region_bytes
-from app.sandbox import SandboxConfig, confine, forkserver, require_layers
+from app.sandbox import SandboxConfig, confine, require_layers
 from app.sandbox.exits import Exit, classify
+from app.sandbox.process import ConfinedProcess
 from app.shm.pool import SlotPool
 from app.timeline.scan import (
     COMPARE_INTERVAL_S,
@@ -39,7 +39,6 @@ from app.timeline.scan import (
 from app.timeline.windows import Windows
 
 AHEAD = 2  # free slots that the decoder process holds in advance
-DEATH_S = 5.0
 NICE = 5  # decoders of uploads have priority
 CRASHED = "the file is damaged so badly that it broke its decoder"
 
@@ -91,14 +90,11 @@ class _EventChecker:
 class Stream:
     """Events of one scan; the receiver of a Window releases its slot."""
 
-    def __init__(
-        self, connection: Connection, process: BaseProcess, spec: ScanSpec, slots: SlotPool, patience_s: float
-    ) -> None:
-        self._connection, self._process, self._slots, self._patience_s = connection, process, slots, patience_s
+    def __init__(self, process: ConfinedProcess, spec: ScanSpec, slots: SlotPool, patience_s: float) -> None:
+        self._process, self._slots, self._patience_s = process, slots, patience_s
         self._checker = _EventChecker(spec)
         self.free_offsets: deque[int] = deque()
         self.busy_s = 0.0
-        self._readable = asyncio.Event()
 
     async def events(self) -> AsyncIterator[tuple[Event, int]]:
         """Yield the scan's events with the offset of the slot for a Window, -1 for all others.
@@ -109,51 +105,38 @@ class Stream:
             DecodeTimeout: No event arrived for `patience_s` seconds.
             NotReady: Something outside ended the decoder.
         """
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._connection.fileno(), self._readable.set)
-        try:
-            while True:
-                while len(self.free_offsets) < AHEAD:
-                    self._send_slot(*await self._slots.acquire(1))
-                event = await self._next()
-                self._checker.check(event)
-                if isinstance(event, ClipstackError):
-                    raise event
-                if isinstance(event, ScanFinished):
-                    self.busy_s = event.busy_s
-                    return
-                yield event, self.free_offsets.popleft() if isinstance(event, Window) else -1
-        finally:
-            loop.remove_reader(self._connection.fileno())
+        while True:
+            while len(self.free_offsets) < AHEAD:
+                self._send_slot(*await self._slots.acquire(1))
+            event = await self._next()
+            self._checker.check(event)
+            if isinstance(event, ClipstackError):
+                raise event
+            if isinstance(event, ScanFinished):
+                self.busy_s = event.busy_s
+                return
+            yield event, self.free_offsets.popleft() if isinstance(event, Window) else -1
 
     def _send_slot(self, offset: int) -> None:
         self.free_offsets.append(offset)
-        with suppress(BrokenPipeError):  # the process has ended; `_next` reports how
-            self._connection.send(offset)
+        with suppress(OSError):  # the process has ended; `_next` reports how
+            self._process.channel.send(offset)
 
     async def _next(self) -> Event | ScanFinished | ClipstackError:
-        deadline = asyncio.get_running_loop().time() + self._patience_s
-        while True:
-            self._readable.clear()
-            if self._connection.poll():
-                break
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._readable.wait()
-            except TimeoutError:
-                raise DecodeTimeout(f"no frame could be decoded within {self._patience_s:g} s") from None
         try:
-            event: Event | ScanFinished | ClipstackError = self._connection.recv()
-        except (EOFError, ConnectionResetError):
+            async with asyncio.timeout(self._patience_s):
+                event: Event | ScanFinished | ClipstackError = await self._process.channel.receive()
+        except TimeoutError:
+            raise DecodeTimeout(f"no frame could be decoded within {self._patience_s:g} s") from None
+        except (EOFError, OSError):
             raise await self._exit_error() from None
-        except (OSError, PicklingError):  # too long, truncated, or not a plain value
+        except PicklingError:
             raise Undecodable(CRASHED) from None
         return event
 
     async def _exit_error(self) -> ClipstackError:
-        await asyncio.get_running_loop().run_in_executor(None, self._process.join, DEATH_S)
-        exit_code = self._process.exitcode
-        if exit_code is not None and classify(exit_code) is not Exit.OUTSIDE:
+        exit_code = await self._process.exit_code()
+        if exit_code is None or classify(exit_code) is not Exit.OUTSIDE:
             return Undecodable(CRASHED)
         return NotReady("the decoder was killed from outside, perhaps because memory ran out; please try again")
 
@@ -164,23 +147,13 @@ async def open_stream(
 ) -> AsyncIterator[Stream]:
     """Run a scan in a new process for the block; then it is dead, and the slots that it did not fill are free."""
     confinement.admit(task.source.path)
-    context = forkserver()
-    ours, theirs = context.Pipe()
-    args = (theirs, confinement, task, str(slots.path))
-    process = context.Process(target=_run_scan, args=args, name="sweep", daemon=True)
-    loop = asyncio.get_running_loop()
-    started = loop.run_in_executor(None, process.start)
-    stream = Stream(ours, process, task.spec, slots, patience_s)
+    process = ConfinedProcess(_run_scan, confinement, task, str(slots.path), name="sweep")
+    stream = Stream(process, task.spec, slots, patience_s)
     try:
-        await asyncio.shield(started)
-        theirs.close()
+        await process.start()
         yield stream
     finally:
-        await asyncio.gather(started, return_exceptions=True)
-        if process.pid is not None:
-            process.kill()
-            await loop.run_in_executor(None, process.join, DEATH_S)
-        ours.close()
+        await process.end()
         for offset in stream.free_offsets:
             slots.release(offset)
 

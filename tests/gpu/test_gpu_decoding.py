@@ -53,7 +53,7 @@ def running(pool: CudaSlotPool) -> Decoder:
     device = pool.device
     slots = GpuRegionHandle(device.device, device.handle, device.region_bytes)
     decoder = Decoder(1, 60, limits, SandboxConfig((), (str(pool.path),), gpu=slots))
-    decoder.start()
+    asyncio.run(decoder.start())
     return decoder
 
 

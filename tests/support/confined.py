@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from app.sandbox import SandboxConfig, confine, current_layers, forkserver
+from app.sandbox import SandboxConfig, confine, current_layers
+from app.sandbox.process import fork_server
 from app.sandbox.seccomp import EQUAL, SyscallRule, block
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,7 @@ def main() -> None:
 
 def attempt(confinement: SandboxConfig, action: str, *arguments: str) -> Any:
     """Run an action and return its result; without one, return the layers."""
-    context = forkserver()
+    context = fork_server()
     ours, theirs = context.Pipe()
     process = context.Process(target=_act, args=(theirs, confinement, action, arguments), daemon=True)
     process.start()

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pickle
 import resource
 import struct
 import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 import pytest
-from pebble.common.types import RemoteException, Result, ResultStatus
-from pebble.pool.process import Acknowledgement, TaskProblem, TaskResult
 
+from app.decoding.worker import DecoderReady
 from app.errors import NotReady, Undecodable
 from app.media.types import DecodeResult, Media
-from app.sandbox import Layer, forkserver
-from app.sandbox.ipc import MAX_MESSAGE_BYTES, RECEIVE_TIMEOUT_S, JsonConnection, decode, encode
+from app.sandbox import Layer
+from app.sandbox.ipc import MAX_MESSAGE_BYTES, Channel, JsonConnection, decode, encode, open_channel
 from app.timeline.process import ScanFinished
 from app.timeline.scan import Cut, ScanProgress, ScanStarted, Window
 from app.timeline.windows import Grid, Windows
 
 DECODED = DecodeResult(((0, 5), (7, 9)), ((0.0, 0.5), (1.5, 2.0)), (False, True), False, 1)
 MEDIA = Media("video", "mp4", "h264", 160, 120, 90, 1.0, None, 30)
-SUCCESS, FAILURE = ResultStatus.SUCCESS, ResultStatus.FAILURE
 FACTS = [
     None, True, 7, -1.5, "word", (1, ("a", None)), (4711, "why"), DECODED, MEDIA,
     (Layer("files", True, "Landlock 7"), Layer("user", False, "")),
     ScanStarted(Windows(Grid(8, 0.1, 0.25), 12), 3.0, 90, False), Window(3, (1, 2, 3), True), Cut(1.5), ScanProgress(2.0),
     ScanFinished(0.1),
-    Acknowledgement(4711, 7), TaskResult(7, Result(SUCCESS, DECODED)), TaskResult(8, Result(SUCCESS, None)),
+    DecoderReady((Layer("files", True, "Landlock 7"),), "", ""),
 ]  # fmt: skip
 BOMBS = {
     "a deep list": b"[" * (MAX_MESSAGE_BYTES - 1),
@@ -58,11 +59,7 @@ FALSE = {
     "a word that is not one of a few": {"Media": ["program", *json.loads(encode(MEDIA))["Media"][1:]]},
     "a number for a word": {"Layer": ["files", True, 7]},
     "a tuple of too many": {"Window": [1, [[1]], True]},
-    "a result that is none": {"TaskResult": [1, 5]},
-    "a failure without an error": {"TaskResult": [1, {"Result": [1, "all is well"]}]},
-    "a success with an error": {"TaskResult": [1, {"Result": [0, {"error": ["builtins", "ValueError", [], ""]}]}]},
-    "an unknown status": {"TaskResult": [1, {"Result": [9, None]}]},
-    "a problem that is no error": {"TaskProblem": [1, "word"]},
+    "a record in place of another": {"DecoderReady": [[{"ScanFinished": [1.0]}], "", ""]},
     "an error of numbers": {"error": [1, 2, [], ""]},
     "an error of too little": {"error": ["builtins", "ValueError"]},
 }
@@ -116,7 +113,7 @@ def test_error_has_status_code_and_message_of_its_class() -> None:
     [
         ("app.errors", "Unauthorized"), ("app.errors", "ClipstackError"), ("app.errors", "__builtins__"),
         ("builtins", "StopIteration"), ("builtins", "SystemExit"), ("builtins", "eval"), ("builtins", "ExceptionGroup"),
-        ("builtins", "UnicodeDecodeError"), ("os", "error"), ("pebble", "ProcessExpired"),
+        ("builtins", "UnicodeDecodeError"), ("os", "error"), ("concurrent.futures.process", "BrokenProcessPool"),
     ],
 )  # fmt: skip
 def test_decoder_can_raise_only_listed_errors(module: str, name: str) -> None:
@@ -125,37 +122,66 @@ def test_decoder_can_raise_only_listed_errors(module: str, name: str) -> None:
     assert str(result.__cause__) == "line 1"
 
 
-def test_pool_error_has_its_cause() -> None:
-    result = decode(encode(TaskProblem(7, Undecodable("damaged"))))
-    assert (result.task, result.error.message) == (7, "damaged")
-    failed = decode(encode(TaskResult(7, Result(FAILURE, RemoteException(Undecodable("damaged"), "line 1")))))
-    assert (failed.result.status, failed.result.value.message) == (FAILURE, "damaged")
-    assert str(failed.result.value.__cause__) == "line 1"
+def test_unexpected_error_has_its_traceback() -> None:
+    try:
+        raise ValueError("surprise")
+    except ValueError as error:
+        result = decode(encode(error))
+    assert (type(result), str(result)) == (ValueError, "surprise")
+    assert "test_unexpected_error_has_its_traceback" in str(result.__cause__)
+    assert decode(encode(Undecodable("damaged"))).__cause__ is None
 
 
-CUT_OFF = (
-    b"\0",
-    struct.pack("!i", 100) + b"half",
-    struct.pack("!i", MAX_MESSAGE_BYTES + 1),
-    struct.pack("!iQ", -1, 1 << 40),
-)
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, Connection]]:
+    ours, theirs = open_channel()
+    with theirs:
+        yield ours, theirs
+    ours.close()
 
 
-@pytest.mark.parametrize("sent", CUT_OFF)
-def test_truncated_or_long_message_does_not_block(sent: bytes) -> None:
-    ours, theirs = forkserver().Pipe()
-    with ours, theirs:
+@pytest.mark.parametrize("sent", [b"\0", struct.pack("!i", 100) + b"half"])
+def test_truncated_message_blocks_only_its_receiver(ends: tuple[Channel, Connection], sent: bytes) -> None:
+    ours, theirs = ends
+
+    async def receive() -> None:
         os.write(theirs.fileno(), sent)
-        began = time.monotonic()
-        with pytest.raises((pickle.PicklingError, OSError)):
-            ours.recv()
-        assert time.monotonic() - began < RECEIVE_TIMEOUT_S + 1
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ours.receive()
+        assert not ours.is_quiet()
+
+    asyncio.run(receive())
 
 
-def test_large_message_is_complete() -> None:
-    ours, theirs = forkserver().Pipe(duplex=False)
-    text = tuple("x" * 1000 for _ in range(50))  # less than a pipe holds
-    with ours, JsonConnection(os.dup(theirs.fileno()), readable=False) as speaker:
-        theirs.close()
-        speaker.send(text)
-        assert ours.recv() == text
+@pytest.mark.parametrize("header", [struct.pack("!i", MAX_MESSAGE_BYTES + 1), struct.pack("!iQ", -1, 1 << 40)])
+def test_too_long_message_is_refused_by_its_header(ends: tuple[Channel, Connection], header: bytes) -> None:
+    ours, theirs = ends
+    os.write(theirs.fileno(), header)
+    with pytest.raises(pickle.PicklingError):
+        asyncio.run(ours.receive())
+
+
+def test_large_and_small_messages_arrive_one_by_one(ends: tuple[Channel, Connection]) -> None:
+    ours, theirs = ends
+    text = tuple("x" * 1000 for _ in range(50))  # less than a socket holds
+    assert ours.is_quiet()
+    with JsonConnection(os.dup(theirs.fileno())) as sender:
+        for message in (text, None, 7):
+            sender.send(message)
+
+    async def receive() -> list[object]:
+        return [await ours.receive() for _ in range(3)]
+
+    assert asyncio.run(receive()) == [text, None, 7]
+    assert ours.is_quiet()
+    ours.send({"a": text})
+    assert theirs.recv() == {"a": text}
+
+
+def test_closed_end_is_noticed(ends: tuple[Channel, Connection]) -> None:
+    ours, theirs = ends
+    theirs.close()
+    assert not ours.is_quiet()
+    with pytest.raises(EOFError):
+        asyncio.run(ours.receive())

@@ -29,7 +29,7 @@ LIMITS = Limits(max_pixels=4_000_000, max_frames=1000, max_duration_s=60)
 @pytest.fixture
 def decoder(tmp_path: Path) -> Iterator[Decoder]:
     decoder = Decoder(2, 20, LIMITS, SandboxConfig((str(tmp_path),), (), "best"))
-    decoder.start()
+    asyncio.run(decoder.start())
     yield decoder
     decoder.stop()
 
@@ -85,7 +85,7 @@ def test_warmup_film_is_known_by_its_name(decoder: Decoder) -> None:
 def test_decoder_without_warmup_films_logs_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(warmup.files(), "film.mp4", warmup.files()["film.mp4"][:1000])
     decoder = Decoder(1, 20, LIMITS, SandboxConfig((str(tmp_path),), (), "best"))
-    decoder.start()
+    asyncio.run(decoder.start())
     try:
         assert decoder.warm == 0
         assert decoder.cold.startswith("its decoders cannot read film.mp4 of our own: ")

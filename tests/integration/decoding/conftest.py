@@ -63,8 +63,12 @@ def decoding(tmp_path) -> Iterator[Callable[..., Any]]:
         confinement = SandboxConfig((str(folder),), regions, "best", memory_bytes)
         decoder = Decoder(processes, timeout_s, LIMITS, confinement)
         started.append(decoder)
-        decoder.start()
-        return asyncio.run(use(decoder))
+
+        async def start_and_use() -> Any:
+            await decoder.start()
+            return await use(decoder)
+
+        return asyncio.run(start_and_use())
 
     yield run
     for decoder in started:

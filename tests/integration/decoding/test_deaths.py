@@ -78,7 +78,7 @@ from app.media.types import Limits, Source
 
 async def main():
     decoder = Decoder(1, 60, Limits(1, 1, 1), SandboxConfig((os.path.dirname(sys.argv[1]),)))
-    decoder.start()
+    await decoder.start()
     await decoder.probe(Source(sys.argv[1], 0, 1_000_000))
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_long_video_is_decoded_only_if_task_allows_it(decoding, tmp_path):
 
 def test_stopped_pool_refuses_requests(film, tmp_path):
     decoder = Decoder(2, 20, LIMITS, SandboxConfig((str(tmp_path),)))
-    decoder.start()
+    asyncio.run(decoder.start())
     assert decoder_pids()
     decoder.stop()
     decoder.stop()

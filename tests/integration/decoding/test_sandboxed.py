@@ -90,16 +90,16 @@ if __name__ == "__main__":
     block(LACKS["namespaces"])
     decoder = Decoder(1, 60, Limits(1, 1, 1), SandboxConfig((), mode="required"))
     try:
-        decoder.start()
+        asyncio.run(decoder.start())
     except SandboxError as error:
         print("SandboxError", error)
-    decoder._pool = decoder._new_pool()  # even if somebody went on
+    decoder._runs = True  # even if somebody went on
     try:
         asyncio.run(decoder.probe(Source("/etc/passwd", 0, 10)))
     except NotReady as error:
         print("NotReady", error)
     decoder.stop()
     best = Decoder(2, 60, Limits(1, 1, 1), SandboxConfig(()))
-    best.start()
+    asyncio.run(best.start())
     best.stop()
 """

@@ -102,9 +102,13 @@ class Place:
 
     def run(self, use: Callable[[Decoder], Coroutine[Any, Any, Any]], **options: Any) -> Any:
         decoder = Decoder(1, 60, LIMITS, SandboxConfig((), (str(self.pool.path),), gpu=self.slots, **options))
-        decoder.start()
+
+        async def start_and_use() -> Any:
+            await decoder.start()
+            return await use(decoder)
+
         try:
-            return asyncio.run(use(decoder))
+            return asyncio.run(start_and_use())
         finally:
             decoder.stop()
 
@@ -222,7 +226,7 @@ def test_gpu_decoder_is_sandboxed(place: Place, film: Source) -> None:
 
 def test_gpu_decoder_names_its_missing_layers(place: Place) -> None:
     async def use(decoder: Decoder) -> Any:
-        return (await decoder._current_pool()).schedule(current_layers).result(30)
+        return await decoder._run(None, None, current_layers)
 
     layers: tuple[Layer, ...] = place.run(use)
     user = set() if os.geteuid() == 0 else {"user"}
@@ -238,8 +242,7 @@ def test_driver_threads_are_confined_too(place: Place, action: Callable[[], None
         pytest.skip("the real driver's threads do nothing for others")
 
     async def use(decoder: Decoder) -> list[str]:
-        pool = await decoder._current_pool()
-        return [pool.schedule(in_that_thread, (tried,)).result(30) for tried in (os.getpid, action)]
+        return [await decoder._run(None, None, in_that_thread, tried) for tried in (os.getpid, action)]
 
     works, refused = place.run(use)
     assert works.startswith("done: ")
@@ -252,10 +255,11 @@ def test_gpu_decoder_cannot_have_every_layer(place: Place) -> None:
 
 
 def test_missing_gpu_stops_the_start() -> None:
+    decoder = Decoder(1, 20, LIMITS, SandboxConfig((), gpu=GpuRegionHandle(0, bytes(64), 4096, FailingCuda, "cpu")))
     with pytest.raises(
         GpuUnavailable, match="DECODER_DEVICE is cuda, and no video can be decoded there: .*Unavailable"
     ):
-        Decoder(1, 20, LIMITS, SandboxConfig((), gpu=GpuRegionHandle(0, bytes(64), 4096, FailingCuda, "cpu"))).start()
+        asyncio.run(decoder.start())
 
 
 def test_without_a_gpu_the_cpu_decodes(tmp_path: Path, film: Source) -> None:

@@ -112,5 +112,5 @@ async def clip_decoder(
         confinement = SandboxConfig(folders, regions, settings.sandbox, own_user=False)
         decoder = Decoder(PROCESSES, settings.decode_timeout_s, limits, confinement)
         stack.callback(decoder.stop)
-        decoder.start()
+        await decoder.start()
         yield ClipDecoder(decoder, regions, spec, count)

@@ -3,8 +3,6 @@
 Supervisor starts it as `python -m app.job_worker`. Settings come from the environment.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

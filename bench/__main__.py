@@ -6,8 +6,6 @@ Exit status: 0 all was measured; 1 a suite failed, or two sides gave one clip di
 printed, and is no failure. Progress goes to stderr, the summary to stdout.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

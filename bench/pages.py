@@ -1,7 +1,5 @@
 """Generated parts of documentation pages: text between marks, Markdown tables, and charts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Processes of any Clipstack stack, of this checkout or an older one, grouped by their command lines."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections import Counter

@@ -1,7 +1,5 @@
 """Profiles of a run: everything, or the few minutes of QUICK=1."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 

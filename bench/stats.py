@@ -1,7 +1,5 @@
 """Statistics of comparisons: medians with spreads, and no ratio between sides with different answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Performance targets, judged by the files of results and never by a test."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Turns of ApacheBench: services take turns under the same load, with the processor time of each answer."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field

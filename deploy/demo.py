@@ -5,8 +5,6 @@ Usage: python -m deploy.demo [FILE]
 Without FILE it renders a short clip in which the camera pans left.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

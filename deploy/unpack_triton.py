@@ -5,8 +5,6 @@ Usage: python -m deploy.unpack_triton WHEEL TARGET
 The wheel is used as an archive only; its own Python code is not installed.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

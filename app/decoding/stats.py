@@ -1,7 +1,5 @@
 """Counts of videos by decoding device, and the reasons for decoding on the CPU instead of the GPU."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from typing import Any

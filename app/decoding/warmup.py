@@ -4,8 +4,6 @@ The files are kept in memory and read like uploads. Decoding them loads and init
 needs. The H.264 video exercises PyAV, the Motion JPEG video decord (app/video/readers.py).
 """
 
-from __future__ import annotations
-
 import io
 from contextlib import suppress
 from fractions import Fraction

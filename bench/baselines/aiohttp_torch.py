@@ -3,8 +3,6 @@
 python -m bench.baselines.aiohttp_torch --port 9000
 """
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Sampling, decoding and normalisation that all baselines share, and classification by torch."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Command line that all baselines share."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

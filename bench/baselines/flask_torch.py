@@ -3,8 +3,6 @@
 python -m bench.baselines.flask_torch --port 9000
 """
 
-from __future__ import annotations
-
 import tempfile
 from typing import Any
 

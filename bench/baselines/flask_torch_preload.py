@@ -5,8 +5,6 @@ python -m bench.baselines.flask_torch_preload --port 9000
 This module is gunicorn's configuration too. The warm-up is in the worker: torch's threads do not survive a fork.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 from typing import Any

@@ -6,8 +6,6 @@ Triton serves the same network with a float32 input, once for each precision (be
 calculates, as for Clipstack; without --precision in the one that OpenVINO itself would choose.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

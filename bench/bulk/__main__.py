@@ -3,8 +3,6 @@
 python -m bench.bulk [--part 0.1] [-o FILE]
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Measured runs of `clipstack bulk` on one and two nodes of one core each, with the engines `local` and `ray`."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

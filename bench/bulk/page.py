@@ -1,7 +1,5 @@
 """Table and plot of the scaling of `clipstack bulk` in docs/bulk.md: python -m bench.bulk.page."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

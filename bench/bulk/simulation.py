@@ -5,8 +5,6 @@ rate and latency, the network of all nodes, the node's own link, and the node's 
 The head node spends a measured time on each part.
 """
 
-from __future__ import annotations
-
 import heapq
 import random
 from collections.abc import Sequence

@@ -12,8 +12,6 @@ clipstack-gpu/  run  app/  bench/  deploy/  triton_repo/     the project itself,
                 site/                                        packages of that Python, NumPy 1 among them
 """
 
-from __future__ import annotations
-
 import argparse
 import lzma
 import os

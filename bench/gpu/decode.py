@@ -8,8 +8,6 @@ A process of its own also for bench/gpu/run.py: FFmpeg must make the context on 
 service's own packages (PyAV, decord) and torch with CUDA; torchcodec, where it is installed, is measured beside them.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

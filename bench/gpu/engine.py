@@ -1,7 +1,5 @@
 """Accuracy and speed of the torch engine alone, for each layout and batch size."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import partial

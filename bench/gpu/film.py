@@ -1,7 +1,5 @@
 """Path from a film on disk to scores: decord into the slot, scaled and cropped like the decoder, then Triton."""
 
-from __future__ import annotations
-
 import time
 from importlib.util import find_spec
 from pathlib import Path

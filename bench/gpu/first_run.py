@@ -10,8 +10,6 @@ Every step is a process with a time limit of its own, so one that hangs or dies 
 every step ended by itself; 1: one did not, or an exception was recorded; see the JSON.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -3,8 +3,6 @@
 python -m bench.gpu.memory ADDRESS TRANSPORT GPU SLOT_BYTES MODEL SHAPE    the worker to be killed; `killed` starts it
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

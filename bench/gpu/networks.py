@@ -1,7 +1,5 @@
 """Networks for GPU measurements: of published sizes, with random weights whose scores differ between clips."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whole path: a clip in a worker's slot, the app's own client, Triton, scores; by every transport."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

@@ -12,8 +12,6 @@ Needs CUDA, Python with torch, and no network: everything else is in the bundle 
 server, its stub for Python 3.12, the packages of site/). In a checkout the packages are those of .venv.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,7 +1,5 @@
 """Triton for measurements, started by the stack's own command on free ports in its own run folder."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

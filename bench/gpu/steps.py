@@ -1,7 +1,5 @@
 """All steps of the whole path by every transport: answers, times, a film and memory."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any

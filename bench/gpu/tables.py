@@ -1,7 +1,5 @@
 """Output of bench/gpu/run.py for people."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from bench.gpu.targets import Target

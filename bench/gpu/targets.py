@@ -1,7 +1,5 @@
 """Targets for a GPU, judged by the figures of bench/gpu/run.py."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Load by ApacheBench, an independent tool: closed loops of concurrent clients."""
 
-from __future__ import annotations
-
 import csv
 import re
 import subprocess

@@ -4,8 +4,6 @@ closed loop: a number of clients, each sends again after its answer      what th
 open loop:   a rate of requests, answered or not                         what real traffic does
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import json

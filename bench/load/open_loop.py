@@ -4,8 +4,6 @@ asyncio needs 0.5 ms of processor time for a request of 40 KB, this loop half of
 capacity, asyncio would compete with the service for the processor.
 """
 
-from __future__ import annotations
-
 import select
 import socket
 import time

@@ -1,7 +1,5 @@
 """docs/performance.md and its charts, made from the files of results: python -m bench.report."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

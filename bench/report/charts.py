@@ -1,7 +1,5 @@
 """Charts of docs/performance.md as SVG; equal figures give equal bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Sections of docs/performance.md: one function for each suite, from its figures to Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 

@@ -9,8 +9,6 @@ bench/soak/slope.py says whether anything still grows. Writes bench/results/soak
 docs/reliability.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

@@ -1,7 +1,5 @@
 """Small files that no decoder can read, and some that crash a decoder."""
 
-from __future__ import annotations
-
 import io
 import random
 import zipfile

@@ -3,8 +3,6 @@
 python -m bench.soak.report       (`make soak` runs it too)
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

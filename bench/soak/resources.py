@@ -1,7 +1,5 @@
 """Resource snapshot of a stack: memory, descriptors and threads by part, shared memory, files and jobs."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import defaultdict

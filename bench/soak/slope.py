@@ -6,8 +6,6 @@ interval too narrow, so medians of BLOCKS time spans are compared.
 References: Theil 1950, Sen 1968 (interval by the normal approximation of Kendall's S).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Verdict of a soak: whether any series grows, and whether all answers were right."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Work of a soak: videos, pictures and bad files in turns, and jobs one after the other."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter

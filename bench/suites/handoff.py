@@ -6,8 +6,6 @@ frame; later stages (decoding the clip, inference) are subtracted. The baseline 
 it: it saves the form's file and decodes the first frame with decord.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 import subprocess

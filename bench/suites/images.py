@@ -1,7 +1,5 @@
 """Pictures per second with ResNet-50, against two common ways to serve it, each side with its defaults."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from bench.fixtures import networks, servers, videos

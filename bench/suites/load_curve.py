@@ -4,8 +4,6 @@ ApacheBench measures the capacity. The load is an open loop (bench/load/client.p
 more than is answered. bench/tools/overload.py measures more, for longer.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

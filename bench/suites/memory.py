@@ -4,8 +4,6 @@ The figure is the proportional set size (PSS) of all processes of a service, aft
 memory counts once.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ The embeddings have the size of those of `objects`. Each of 2,000 scenes is in 5
 with ReLU, they have no negative numbers and a large part in common.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

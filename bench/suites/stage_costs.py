@@ -3,8 +3,6 @@
 The service's throughput is measured in turns with it, because a shared machine may be a third faster a minute later.
 """
 
-from __future__ import annotations
-
 import resource
 import tempfile
 import time

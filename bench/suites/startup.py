@@ -3,8 +3,6 @@
 The suite also compares the first clips after a start with those that follow.
 """
 
-from __future__ import annotations
-
 import subprocess
 import tempfile
 import time

@@ -4,8 +4,6 @@ Each baseline is compared twice: both sides with their defaults, and both sides 
 by the stages alone, where one client's milliseconds go, and the processor time of a clip by part of the stack.
 """
 
-from __future__ import annotations
-
 import time
 from contextlib import ExitStack
 from typing import Any

@@ -5,8 +5,6 @@ The model reads only one pixel, so that all of the time is transport. The client
 memory is also measured alone.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from pathlib import Path

@@ -11,8 +11,6 @@ Printed for each number of clients: medians of both sides, the ratio turn by tur
 and the processor time of one clip by part of the stack. Takes about seven minutes.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -7,8 +7,6 @@ The load is ApacheBench with a clip; py-spy reads the process's memory from outs
 look, about a millisecond.
 """
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

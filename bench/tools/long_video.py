@@ -6,8 +6,6 @@ Needs a running stack on this machine. Makes a 720p film, runs the job of a minu
 memory (PSS) of every process of the stack twice a second. Writes bench/results/long_video.json.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile

@@ -7,8 +7,6 @@ request after the other until they take as long as before; last, pictures while 
 is made on the machine that is measured and costs it some of its goodput. Writes bench/results/overload.json.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import io

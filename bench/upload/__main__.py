@@ -3,8 +3,6 @@
 python -m bench.upload [FILE]... [-o bench/results/upload.json]
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """Links of a known upload rate: a network namespace shaped by the kernel where permitted, else a simulation."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Measurement of every file over every link in every way, with a comparison of the answers."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

@@ -4,8 +4,6 @@ python -m bench.upload -o bench/results/upload.json FILE...
 python -m bench.upload.page
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

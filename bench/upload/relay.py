@@ -1,7 +1,5 @@
 """TCP relay to the service, which leads out of a network namespace and can simulate a slow link."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

@@ -3,8 +3,6 @@
 python -m bench.upload.worker '{"url": ..., "host": ..., "path": ..., "reduction": ..., "times": ..., "budget_s": ...}'
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

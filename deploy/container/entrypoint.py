@@ -5,8 +5,6 @@ Usage: python -m deploy.container.entrypoint web|triton
 The settings are CLIPSTACK_* in the environment.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -5,8 +5,6 @@ Usage: python -m deploy.container.healthcheck web|triton
 The settings are CLIPSTACK_* in the environment.
 """
 
-from __future__ import annotations
-
 import sys
 import urllib.error
 import urllib.request

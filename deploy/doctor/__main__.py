@@ -5,8 +5,6 @@ Usage: python -m deploy.doctor [--json] [--strict] [--quiet] [CHECK...]
 The settings are CLIPSTACK_* in the environment.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 

@@ -1,7 +1,5 @@
 """Types of the doctor: a check examines one thing and yields findings; a known issue describes one finding."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -5,8 +5,6 @@ Usage: python -m deploy.doctor.codec_trial FOLDER
 It prints JSON: per codec the error of each reader, empty when it succeeded.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

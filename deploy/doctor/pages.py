@@ -1,7 +1,5 @@
 """Generator of the tables in docs/troubleshooting.md from the checks' own texts."""
 
-from __future__ import annotations
-
 import re
 
 from deploy.doctor.check import KnownIssue

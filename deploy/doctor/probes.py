@@ -1,7 +1,5 @@
 """Requests to Triton and nginx, and runs of programs, each with a timeout."""
 
-from __future__ import annotations
-
 import subprocess
 import urllib.error
 import urllib.request

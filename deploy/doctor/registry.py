@@ -1,7 +1,5 @@
 """All checks in display order: causes come before their consequences."""
 
-from __future__ import annotations
-
 from deploy.doctor.checks.machine import clock, folders, gpu, memory, ports, storage
 from deploy.doctor.checks.service import models, programs, tls, triton, watchdog, web, weights
 from deploy.doctor.checks.software import codecs, config, packages, sandbox, versions

@@ -1,7 +1,5 @@
 """Output of the doctor: a table with fixes for people, JSON for scripts."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Runner of the checks: all at once, each with a time limit, so that one that hangs delays no other."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Command line of the load balancer in front of several nodes (docs/nodes.md)."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

@@ -1,7 +1,5 @@
 """Checks of the nodes: whether each one's nginx answers, and whether it is ready for new work."""
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """nginx's configuration of a load balancer: the files of deploy/edge/nginx and the nodes as the checks see them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

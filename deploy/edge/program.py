@@ -1,7 +1,5 @@
 """The running load balancer: nginx, and the loop that checks the nodes and reloads nginx when something changes."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -6,8 +6,6 @@ It lists the usable GPUs. Without one it prints the reason and exits with status
 NVML inspects a GPU without allocating memory on it; CUDA would allocate at its first call.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

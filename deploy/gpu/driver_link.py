@@ -4,8 +4,6 @@ Triton and its Python backend load `libcuda.so`, which comes with the CUDA toolk
 `libcuda.so.1`. Without the link Triton copies every GPU tensor to the host.
 """
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from pathlib import Path

@@ -3,8 +3,6 @@
 It also exits at once when it cannot start, even if its master is dead.
 """
 
-from __future__ import annotations
-
 import socket
 from contextlib import suppress
 from typing import Any

@@ -1,7 +1,5 @@
 """Renderer of nginx's configuration: the files of nginx/ with the values of one stack filled in."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 They are entries of three maps in nginx/conf.d/origin.conf.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 import socket

@@ -4,8 +4,6 @@ nginx proxies a request there if its path names a job or an upload of that node.
 of the named locations by X-Accel-Redirect (app/web/error_handlers.py).
 """
 
-from __future__ import annotations
-
 from app.settings import Settings
 from deploy.nginx.config import checked
 

@@ -1,7 +1,5 @@
 """Checks of a TLS certificate and its key by an in-memory handshake between nginx's side and a client."""
 
-from __future__ import annotations
-
 import ssl
 import time
 from pathlib import Path

@@ -5,8 +5,6 @@ Usage: python -m deploy.stack up|down|status|wait|logs|url
 The settings are CLIPSTACK_* in the environment.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Access summary that is printed when the stack starts: keys, TLS and warnings."""
 
-from __future__ import annotations
-
 import json
 
 from app.settings import Settings

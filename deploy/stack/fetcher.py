@@ -5,8 +5,6 @@ socket and a user of its own, who may read nothing of the service, and with the 
 needs.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import sys

@@ -5,8 +5,6 @@ Usage: python -m deploy.stack.launch nginx|web|jobs|triton|watchdog|fetch|webhoo
 Supervisor runs it; the settings come from the environment.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 import resource

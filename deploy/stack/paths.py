@@ -1,7 +1,5 @@
 """Paths in the run folder that more than one part of deploy/ uses."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """TCP ports of this machine: free ports, whether a port can be bound, and who listens."""
 
-from __future__ import annotations
-
 import socket
 from contextlib import ExitStack, suppress
 from ipaddress import ip_address

@@ -1,7 +1,5 @@
 """Checks before the stack starts; each problem says what to do about it."""
 
-from __future__ import annotations
-
 import os
 import ssl
 import subprocess

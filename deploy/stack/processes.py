@@ -1,7 +1,5 @@
 """Processes of one stack, found even when their supervisor is gone."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """Detection of programs that restart again and again; a single start looks healthy."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict, deque
 from collections.abc import Mapping

@@ -10,8 +10,6 @@
             access/ (keys)                            owned by the user that starts the stack, readable by that user
 """
 
-from __future__ import annotations
-
 import math
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Client of the Supervisor of one run folder: start it, query it, control it."""
 
-from __future__ import annotations
-
 import subprocess
 import xmlrpc.client
 from collections.abc import Iterator, Mapping

@@ -6,8 +6,6 @@ Exit status: 0 clean, 1 vulnerabilities or expired waivers, 75 not checked.
 pip-audit reports "no known vulnerabilities" even for packages unknown to the service; those count as not checked.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

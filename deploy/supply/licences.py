@@ -1,7 +1,5 @@
 """Licences of every package that the images install."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, metadata

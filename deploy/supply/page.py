@@ -3,8 +3,6 @@
 Usage: python -m deploy.supply.page (`make supply`)
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from deploy.supply import licences, parts

@@ -1,7 +1,5 @@
 """Versions of libraries bundled inside packages, which no lock file shows; read from the installed files."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 import subprocess

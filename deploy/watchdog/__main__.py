@@ -6,8 +6,6 @@ Supervisor starts it; the settings come from the environment. It may be killed a
 on its state.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

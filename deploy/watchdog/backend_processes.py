@@ -1,7 +1,5 @@
 """Triton's backend processes, one per model instance."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple

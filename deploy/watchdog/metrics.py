@@ -4,8 +4,6 @@ The file is in Prometheus' text format, as node_exporter's textfile collector ex
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Mapping

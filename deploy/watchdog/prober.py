@@ -4,8 +4,6 @@ Canaries of large models are expensive: one of X3D-M every 2 s takes a tenth of 
 therefore gets none, and an unused version gets one every IDLE_S.
 """
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """One check of the programs and models, and the repairs that follow."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -4,8 +4,6 @@ Truths come in two forms. Softmax: int (B,), the index of the one right label. S
 any number of right labels.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ allows only files named after the model and files that the user lists. The diges
 count as another model.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache

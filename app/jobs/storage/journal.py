@@ -4,8 +4,6 @@ The file is a line of JSON with the model and grid, padded to HEAD_BYTES, follow
 journal drops a record that a crash cut off.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

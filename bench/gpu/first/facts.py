@@ -1,7 +1,5 @@
 """Facts of the machine that decide how Clipstack runs there."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform

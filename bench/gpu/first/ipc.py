@@ -8,8 +8,6 @@
 Each prints one line of JSON. IPC_PROBE_RUNTIME and IPC_PROBE_LIBRARY name other code than CUDA's, for tests.
 """
 
-from __future__ import annotations
-
 import ctypes
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Every layout of X3D-M on the engine alone: is it right, how long does it take to record, how fast is it."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable

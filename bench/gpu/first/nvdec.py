@@ -1,7 +1,5 @@
 """Decoding on NVDEC in the order that the project relies on: FFmpeg makes the context, torch comes after it."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Results of one step, on disk after every figure: a step that hangs or dies loses nothing."""
 
-from __future__ import annotations
-
 import json
 import time
 import traceback

@@ -3,8 +3,6 @@
 python -m bench.gpu.first.service ADDRESS TRANSPORT GPU FILE        a worker that sends until it is killed
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -8,8 +8,6 @@
 Figures and labels of torchvision's networks come from its `weights.transforms()` and `weights.meta`.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

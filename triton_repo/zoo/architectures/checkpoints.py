@@ -5,8 +5,6 @@ names with the common prefix `module.`, `model.` or `_orig_mod.`, which training
 *.safetensors
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from collections.abc import Mapping

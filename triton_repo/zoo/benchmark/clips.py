@@ -1,7 +1,5 @@
 """Clips of real videos, decoded, scaled and cropped as the service does."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from pathlib import Path

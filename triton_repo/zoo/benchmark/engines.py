@@ -1,7 +1,5 @@
 """Other engines of an installed model; their files are made in a temporary folder."""
 
-from __future__ import annotations
-
 import copy
 import os
 import shutil

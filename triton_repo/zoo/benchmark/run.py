@@ -1,7 +1,5 @@
 """One run of `clipstack-models bench`: make, check and time the engines, and recommend one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

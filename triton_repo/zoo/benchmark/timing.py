@@ -1,7 +1,5 @@
 """Timing of a model's engines in turns, and choice of the best one."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Command `clipstack-models add`: add a published network, a checkpoint or an ONNX file as a model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Commands `clipstack-models verify` and `bench`: compare engines with the model's source and with each other."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

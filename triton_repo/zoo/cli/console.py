@@ -1,7 +1,5 @@
 """Terminal output, exit codes and option types that the commands of `clipstack-models` share."""
 
-from __future__ import annotations
-
 import logging
 import math
 import warnings

@@ -1,7 +1,5 @@
 """Command line `clipstack-models`: `list`, `show` and `remove`; the other commands are in modules of their own."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

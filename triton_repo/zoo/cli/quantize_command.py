@@ -1,7 +1,5 @@
 """Command `clipstack-models quantize`: add an int8 version of an installed model where it pays."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

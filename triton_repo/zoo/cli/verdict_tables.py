@@ -1,7 +1,5 @@
 """Results of `verify` and `bench`, as tables and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -6,8 +6,6 @@ onnxruntime   the same as ONNX, with weights and arithmetic in the precision; fo
 tensorrt      a plan that TensorRT builds from the ONNX file, for the GPU of this machine
 """
 
-from __future__ import annotations
-
 import tempfile
 import warnings
 from pathlib import Path

@@ -4,8 +4,6 @@ The weights and the inputs of convolutions and matrix products become int8; all 
 what the precision `auto` stands for.
 """
 
-from __future__ import annotations
-
 import importlib
 import io
 import logging

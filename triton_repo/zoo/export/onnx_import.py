@@ -1,7 +1,5 @@
 """Import of models of any architecture from ONNX: decoded frames in, probabilities out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """ONNX export of a network from an ONNX file, between the nodes that every served model has."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ OpenVINO runs the version in f32 and in bf16. On a CPU without bf16 instructions
 rounding is emulated: the inputs of every sum are rounded to bf16.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Source of a model version, ready to run: the network in torch, or the ONNX file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

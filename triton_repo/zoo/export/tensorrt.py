@@ -1,7 +1,5 @@
 """Build of a TensorRT plan from an ONNX file, for the GPU of this machine; takes minutes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import tensorrt

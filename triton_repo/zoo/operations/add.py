@@ -1,7 +1,5 @@
 """Adding a model version from a checkpoint or an ONNX file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path

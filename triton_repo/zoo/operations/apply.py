@@ -1,7 +1,5 @@
 """Selection of the engine that serves a model."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

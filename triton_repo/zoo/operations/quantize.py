@@ -1,7 +1,5 @@
 """Making an int8 version of an installed model, and installing it."""
 
-from __future__ import annotations
-
 import math
 import shutil
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Reading and atomic replacement of the engine in a model's `config.pbtxt`."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Record of an int8 version's accuracy and speed, kept in the version as `int8.json`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

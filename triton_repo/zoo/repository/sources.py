@@ -1,7 +1,5 @@
 """Record of a model version's source, kept in the version as `source.json` for later checks."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Backbones: networks whose features a new last layer is trained on."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 from dataclasses import dataclass, replace

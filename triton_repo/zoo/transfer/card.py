@@ -1,7 +1,5 @@
 """Card of a trained version: what it was trained on and how good it is, kept in the version as `training.json`."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

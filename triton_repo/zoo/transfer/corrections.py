@@ -1,7 +1,5 @@
 """Corrections as examples: what people confirmed and corrected in the service (docs/feedback.md)."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections import Counter

@@ -1,7 +1,5 @@
 """Clips of examples, decoded by the service's own decoders in their sandbox, some files at a time."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import tempfile

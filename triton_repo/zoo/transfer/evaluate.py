@@ -1,7 +1,5 @@
 """Evaluation of an installed model on labelled files, by the engine that serves it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

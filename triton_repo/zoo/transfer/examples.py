@@ -4,8 +4,6 @@ FOLDER/<label>/**                           every file below belongs to the labe
 LIST.csv: file,label[,start_s,end_s]        paths are relative to the CSV file; a span in seconds, of films only
 """
 
-from __future__ import annotations
-
 import csv
 import math
 import unicodedata

@@ -1,7 +1,5 @@
 """Features of examples, cached on disk by content, so that a killed run goes on where it was."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import os

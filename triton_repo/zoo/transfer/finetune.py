@@ -1,7 +1,5 @@
 """Fine-tuning: the last blocks of a backbone are trained on the examples, and give better features of them."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import hashlib

@@ -1,7 +1,5 @@
 """Installation of a trained model: comparison with the version before, and one graph of backbone and last layer."""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Report of an evaluation: `report.json`, `report.html` with the worst mistakes, and `confusion.png`."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import html

@@ -1,7 +1,5 @@
 """Division of the examples by content: what trains the model, and what is held out to check it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence

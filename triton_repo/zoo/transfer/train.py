@@ -1,7 +1,5 @@
 """Training of a model: features, split, last layer, calibration and figures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Checks of clocks: the wall clock has not jumped since the programs started, and nginx's clock agrees."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import suppress

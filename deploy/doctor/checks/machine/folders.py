@@ -1,7 +1,5 @@
 """Checks of folders: the programs' user can reach and write what it needs, and other users have no access."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import re

@@ -1,7 +1,5 @@
 """Checks of GPUs; a machine without one is fine unless a setting requires it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Checks of shared memory: large enough, without leftovers, and registered with Triton."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Checks of ports: each is free or held by the right program, and only nginx's is reachable from outside."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

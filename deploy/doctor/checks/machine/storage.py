@@ -1,7 +1,5 @@
 """Checks of disks: space and inodes where uploads, jobs, results, logs and temporary files are written."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks of programs: all run, Supervisor gives each enough time to stop, and no process of a killed stack is left."""
 
-from __future__ import annotations
-
 import re
 import resource
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Checks of TLS: certificate and key are readable, belong together, have not expired and fit the requested name."""
 
-from __future__ import annotations
-
 import ipaddress
 import time
 from collections.abc import Iterator

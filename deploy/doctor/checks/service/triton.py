@@ -1,7 +1,5 @@
 """Checks of Triton: complete, started with the right flags, in web's namespaces, with a matching Python and NumPy."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

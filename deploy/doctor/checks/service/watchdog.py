@@ -1,7 +1,5 @@
 """Check of the watchdog: it runs, and what it has seen."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterator

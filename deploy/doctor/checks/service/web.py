@@ -1,7 +1,5 @@
 """Checks of the web side: nginx's and gunicorn's configuration, timeouts, and responses of the page and the service."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Iterator

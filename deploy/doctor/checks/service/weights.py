@@ -1,7 +1,5 @@
 """Checks of model weights: complete, unchanged since the model was made, and present in the checkout."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Check of codecs: a process that may crash makes a tiny video per codec and opens it with PyAV and decord."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Checks of settings: known, valid, in force, and consistent with one another."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks of Python packages: the tested versions, and none that break others."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Check of the sandbox layers around decoder processes, by a trial process."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from deploy.doctor.check import Checks, Finding, KnownIssue, known_warning, ok

@@ -1,7 +1,5 @@
 """Check of installed versions against the table of known vulnerabilities in advisories.toml."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import tomllib

@@ -12,8 +12,6 @@ server and the checkout import this package. The server sees only this folder, s
 the project and uses relative imports.
 """
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

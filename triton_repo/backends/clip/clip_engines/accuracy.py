@@ -1,7 +1,5 @@
 """Comparison of a model's scores in one precision with its scores in f32, and the clips to compare on."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

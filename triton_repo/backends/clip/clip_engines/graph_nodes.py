@@ -1,7 +1,5 @@
 """Helpers for reading and changing the graph of an exported program."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Interface that every engine implements, its error, and helper functions that engines share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable

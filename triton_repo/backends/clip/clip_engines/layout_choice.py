@@ -4,8 +4,6 @@ The measurement takes most of a model's start. Its result depends on the GPU, th
 this code, so it is kept under a digest of all of them. Models that start together measure one after the other.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

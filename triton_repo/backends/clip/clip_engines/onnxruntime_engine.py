@@ -1,7 +1,5 @@
 """ONNX Runtime engine, for the CPU and, with onnxruntime-gpu, for NVIDIA GPUs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

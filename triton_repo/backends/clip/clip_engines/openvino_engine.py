@@ -1,7 +1,5 @@
 """OpenVINO engine for the CPU; every model has it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path

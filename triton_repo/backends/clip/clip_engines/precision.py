@@ -5,8 +5,6 @@ OpenVINO calculates in bf16 if the CPU has bf16 instructions and the record allo
 calculate in f32.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """1x1 convolutions as matrix products."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.fx import GraphModule

@@ -1,7 +1,5 @@
 """TensorRT engine for NVIDIA GPUs; needs the packages tensorrt and torch (with CUDA)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Batches of prepared sizes: clips are gathered in one buffer and padded up to the next prepared size."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence

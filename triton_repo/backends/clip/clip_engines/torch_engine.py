@@ -1,7 +1,5 @@
 """torch engine for NVIDIA GPUs, and for the CPU to check GPU models without one."""
 
-from __future__ import annotations
-
 import ctypes
 import math
 import sys

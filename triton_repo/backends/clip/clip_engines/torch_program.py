@@ -3,8 +3,6 @@
 Every change also runs on a CPU, where the tests compare each layout with the exported program.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch

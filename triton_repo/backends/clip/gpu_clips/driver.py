@@ -4,8 +4,6 @@ ctypes calls them, so that the backend needs no package besides torch. The names
 (https://docs.nvidia.com/cuda/cuda-driver-api/).
 """
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The web workers' regions on GPUs that one process of a model has open."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

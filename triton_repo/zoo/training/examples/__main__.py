@@ -5,8 +5,6 @@
 .venv/bin/python -m triton_repo.zoo.training.examples shapes FOLDER     rendered films: a shape bounces, spins, ...
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

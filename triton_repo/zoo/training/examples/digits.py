@@ -1,7 +1,5 @@
 """Pictures of handwritten digits from scikit-learn: scans of 8 x 8 pixels (UCI ML, Alpaydin and Kaynak, 1998)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Rendered films in which a shape moves in one of five ways, in any colours, sizes, places and speeds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path

@@ -3,8 +3,6 @@
 Not by `torch.cuda._compile_kernel`, which looks for an installed CUDA toolkit.
 """
 
-from __future__ import annotations
-
 import ctypes
 from pathlib import Path
 from typing import Any

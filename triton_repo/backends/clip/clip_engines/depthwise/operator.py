@@ -1,7 +1,5 @@
 """Depthwise convolution as a function of tensors: the kernel on a GPU, torch's own operators on a CPU."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from typing import Any

@@ -4,8 +4,6 @@ X3D's inner widths are 54 and 108. The added channels are zero from the product 
 reads them, so scores stay the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

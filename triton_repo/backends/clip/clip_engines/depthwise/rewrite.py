@@ -1,7 +1,5 @@
 """Replacement of a network's depthwise convolutions."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -3,8 +3,6 @@
 The output is added when a model is loaded, so that versions of any age and origin have it.
 """
 
-from __future__ import annotations
-
 from math import prod
 
 import openvino

@@ -1,7 +1,5 @@
 """Release of memory that OpenVINO holds and does not need once a model is compiled."""
 
-from __future__ import annotations
-
 import ctypes
 from contextlib import suppress
 from pathlib import Path

@@ -4,7 +4,8 @@
                               `--------,---------'
                        any length: decoded piece by piece into a file
 
-The rest of the body has at most MAX_REST characters. Memory depends on CHUNK_BYTES, never on the size of the body.
+The rest of the body has at most MAX_REST characters. Memory, and how long the interpreter's lock is held, depend
+on CHUNK_BYTES, never on the size of the body.
 """
 
 import binascii
@@ -100,11 +101,16 @@ def _long_file(data: mmap.mmap) -> tuple[int, int]:
     for key in _FILE_KEY.finditer(data[: 4 * MAX_REST]):
         start = key.end()
         if not _SHORT.match(data[start : start + MAX_STRING + 1]):
-            # Base64 contains no backslash and no quote, so the next quote ends the string
-            if (end := data.find(b'"', start)) < 0:
-                raise ValueError("the string does not end")
-            return start, end
+            return start, _next_quote(data, start)  # which ends it: base64 contains no backslash and no quote
     return 0, 0
+
+
+def _next_quote(data: mmap.mmap, start: int) -> int:
+    """Return the place of the next quote; raise ValueError without one."""
+    for place in range(start, len(data), CHUNK_BYTES):
+        if (quote := data.find(b'"', place, place + CHUNK_BYTES)) >= 0:
+            return quote
+    raise ValueError("the string does not end")
 
 
 def _parse(data: mmap.mmap, start: int, end: int, placeholder: str) -> Any:

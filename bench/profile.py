@@ -29,7 +29,7 @@ class Profile(NamedTuple):
 
 
 BASELINES = {"litserve_openvino": (1, 4, 16), "flask_torch": (4, 16), "aiohttp_torch": (4,), "flask_triton": (4,)}
-FULL = Profile(3, 2, BASELINES, (1, 4), 4, 5, 2)
+FULL = Profile(3, 3, BASELINES, (1, 4), 4, 5, 2)
 QUICK = FULL._replace(baselines={"litserve_openvino": (1, 4, 16)})
 
 

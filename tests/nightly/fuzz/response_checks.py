@@ -15,7 +15,7 @@ from app.settings import Settings
 # Names of libraries and of the machine that no message may contain; 0x... is a memory address
 _INNER = re.compile(
     r"/(tmp|run|home|var|usr|dev|proc|opt|root|work)/|Traceback|decord|ffmpeg|libav|avformat|avcodec|pyav|\bPIL\b|pillow"
-    r"|pebble|numpy|errno|\b0x[0-9a-f]{4,}|\.py\b|subfile|body-|Error:",
+    r"|numpy|errno|\b0x[0-9a-f]{4,}|\.py\b|subfile|body-|Error:",
     re.IGNORECASE,
 )
 # Ends of the decoder, by the messages of `app/decoding/pool.py`, `app/video/container.py` and `app/images/decode.py`

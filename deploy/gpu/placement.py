@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.shm import cuda_region
-
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -139,6 +137,8 @@ def _take_references(config: ModelConfig) -> None:
 
     for tensor in config.input:
         tensor.optional = True
+    from app.shm import cuda_region  # imports asyncio: only programs that place models on a GPU should take the time
+
     config.input.add(name=cuda_region.INPUT, data_type=TYPE_UINT8, dims=[cuda_region.REFERENCE.size], optional=True)
 
 

@@ -15,19 +15,17 @@ from pickle import PicklingError
 from typing import Any, TypeVar
 
 from app.admission.deadline import Deadline
-from app.decoding import warmup, worker
+from app.decoding import worker
+from app.decoding.process import DecoderProcess
 from app.decoding.worker import DecoderReady, DecodeTask
 from app.errors import DecodeTimeout, NotReady, Undecodable
 from app.media.types import DecodedFile, Limits, Media, Source
 from app.sandbox import SandboxConfig, exits, report_missing
 from app.sandbox.exits import Exit
-from app.sandbox.process import ConfinedProcess
 from app.video.gpu_decoding import GpuUnavailable
 
 Result = TypeVar("Result")
 
-MAX_TASKS = 2000  # tasks before a process is replaced, as a limit on leaks (docs/decisions/0004)
-START_TIMEOUT_S = 30.0
 # Attempts for a file whose decoder was killed from outside; memory may become free during the delay.
 TRIES, RETRY_DELAY_S = 3, 0.2
 
@@ -56,33 +54,6 @@ class _Killed(Exception):
     """A decoder process was killed from outside; the file is not the cause."""
 
 
-class _DecoderProcess(ConfinedProcess):
-    """Decoder process that takes one task after the other."""
-
-    def __init__(self, confinement: SandboxConfig) -> None:
-        super().__init__(worker.serve, confinement, warmup.files(), name="decoder")
-        self.tasks_left = MAX_TASKS
-
-    async def ready(self) -> DecoderReady:
-        """Start the process and return its report, or raise NotReady."""
-        try:
-            await self.start()
-            async with asyncio.timeout(START_TIMEOUT_S):
-                report = await self.channel.receive()
-        except (OSError, EOFError, PicklingError, TimeoutError) as error:
-            report = error
-        if isinstance(report, DecoderReady):
-            return report
-        await self.end()
-        raise NotReady("a decoder process could not be started; please try again in a moment") from report
-
-    async def run(self, timeout_s: float, function: Callable[..., Result], arguments: tuple[object, ...]) -> Any:
-        """Return the result or the error of one task. Raises like `Channel.receive`."""
-        self.tasks_left -= 1
-        self.channel.send((timeout_s, function, arguments))
-        return await self.channel.receive()
-
-
 class Decoder:
     """Pool of decoder processes. Create after fork and use from one event loop.
 
@@ -98,8 +69,8 @@ class Decoder:
         self._processes, self._timeout_s, self.limits = processes, timeout_s, limits
         self.confinement = confinement
         self._places = asyncio.Semaphore(processes)
-        self._idle: deque[_DecoderProcess] = deque()  # the one that waited longest first
-        self._all: set[_DecoderProcess] = set()
+        self._idle: deque[DecoderProcess] = deque()  # the one that waited longest first
+        self._all: set[DecoderProcess] = set()
         self._runs = False
         self._busy = self._waiting = 0
         self._ends: Counter[str] = Counter()
@@ -245,7 +216,7 @@ class Decoder:
             raise result
         return result  # type: ignore[no-any-return]  # the caller checks its type
 
-    async def _take(self) -> _DecoderProcess:
+    async def _take(self) -> DecoderProcess:
         """Return an idle process, or a new one if there is none or it has ended. Raises NotReady."""
         if self._idle:
             process = self._idle.popleft()
@@ -257,7 +228,7 @@ class Decoder:
         process, _ = await self._start_process()
         return process
 
-    async def _replace(self, process: _DecoderProcess) -> None:
+    async def _replace(self, process: DecoderProcess) -> None:
         """Return when the process is dead, because it may be writing into the region, and another one is idle."""
         self._all.discard(process)
         await process.end()
@@ -265,10 +236,10 @@ class Decoder:
             with suppress(NotReady):  # the next task tries again
                 self._idle.append((await self._start_process())[0])
 
-    async def _start_process(self) -> tuple[_DecoderProcess, DecoderReady]:
+    async def _start_process(self) -> tuple[DecoderProcess, DecoderReady]:
         if not self._runs:
             raise NotReady("the decoder is not running")
-        process = _DecoderProcess(self.confinement)
+        process = DecoderProcess(self.confinement)
         self._all.add(process)
         try:
             return process, await process.ready()

@@ -4,8 +4,6 @@ On the fake, whose memory these processes open by its handle and where FFmpeg's 
 and on the real GPU where this machine has one.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import os

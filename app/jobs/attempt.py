@@ -17,18 +17,15 @@ import time
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from app.errors import ClipstackError, Unavailable
 from app.files import FULL
 from app.inference.triton_errors import ModelUnloaded
 from app.jobs.recorder import JobRecorder
-from app.jobs.storage.records import FINISHED, State
+from app.jobs.storage.records import FINISHED, JobState, State
 from app.jobs.storage.store import Job, now
 from app.timeline.run import Cancelled
-
-if TYPE_CHECKING:
-    from app.jobs.worker import Worker
 
 MAX_TRIES = 3
 MAX_DEATHS = 3  # kills of the worker alone
@@ -53,6 +50,24 @@ class Stopping(Exception):
     """Signal that the process is about to end."""
 
 
+class JobRunner(Protocol):
+    """Calls of an attempt to the worker that runs it (app/jobs/worker.py)."""
+
+    parent_id: str
+
+    def wait_for_room(self, job: Job) -> None:
+        """Wait until the disk has room."""
+
+    def scan(self, job: Job, recorder: JobRecorder, exit_stack: ExitStack) -> None:
+        """Scan all windows that have no scores yet."""
+
+    def near_duplicates(self, job: Job) -> list[str]:
+        """Return the ids of jobs with nearly the same video."""
+
+    def write_results(self, job: Job, state: JobState) -> None:
+        """Write the finished record to where its request asks."""
+
+
 class Attempt:
     """One attempt to run a job whose lock the caller holds."""
 
@@ -60,7 +75,7 @@ class Attempt:
         self._job, self._state = job, job.state()
         self._started = time.monotonic()
 
-    def run(self, worker: "Worker") -> float | None:
+    def run(self, worker: JobRunner) -> float | None:
         """Run the job; return the seconds until the next attempt, or None when there is none."""
         job, state = self._job, self._state
         if state.state in FINISHED:
@@ -93,7 +108,7 @@ class Attempt:
         except Stopping:
             return None
 
-    def _attempt(self, worker: "Worker") -> float | None:
+    def _attempt(self, worker: JobRunner) -> float | None:
         recorder = JobRecorder(self._job, self._state)
         try:
             with ExitStack() as exit_stack:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.media.handles import region, region_bytes
 from app.media.sampling import Timing
-from app.media.types import ClipRequest
+from app.media.types import ClipRequest, Media, Source
 
 Frame = NDArray[np.uint8]  # (height, width, 3), RGB
 Pixels = TypeVar("Pixels")
@@ -26,6 +26,19 @@ class Reader(Protocol):
 
         Each is a Frame, or a tensor from DeviceReader (app/video/gpu_frames.py).
         """
+
+
+class GpuDecoder(Protocol):
+    """Interface of a decoder whose frames stay on a GPU (app/video/gpu_frames.py), which imports torch."""
+
+    def open_clips(self, request: ClipRequest) -> Sequence[Any]:
+        """Return the clips' views of the region's mirror; raises ValueError as `clip_shape`."""
+
+    def open_reader(self, source: Source, media: Media, demuxer: str, size: tuple[int, int]) -> Reader:
+        """Open a reader whose frames are on the GPU."""
+
+    def finish(self) -> None:
+        """Wait until all writes are complete."""
 
 
 def scaled_size(width: int, height: int, resize: int) -> tuple[int, int]:

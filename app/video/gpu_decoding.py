@@ -1,20 +1,14 @@
 """GPU state of a decoder process: its CUDA context, and the worker's slots, opened through their handle."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from app.media.frames import GpuDecoder
 from app.shm.cuda_runtime import GpuRegionHandle
-
-if TYPE_CHECKING:
-    from app.video.gpu_frames import DeviceDecoder
 
 
 class GpuUnavailable(RuntimeError):
     """Error for a process that cannot decode on a GPU; the message gives the reason."""
 
 
-_decoder: DeviceDecoder | None = None
+_decoder: GpuDecoder | None = None
 _unavailable_reason = "not requested"
 
 
@@ -34,7 +28,7 @@ def unavailable_reason() -> str:
     return _unavailable_reason
 
 
-def decoder() -> DeviceDecoder:
+def decoder() -> GpuDecoder:
     """Return the decoder on the GPU; raise GpuUnavailable if there is none."""
     if _decoder is None:
         raise GpuUnavailable(_unavailable_reason)

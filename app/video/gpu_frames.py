@@ -25,9 +25,8 @@ from torch.utils.dlpack import from_dlpack
 from app.media.colour import conversion, matrix, yuv_matrix
 from app.media.frames import Reader, clip_shape
 from app.media.types import ClipRequest, Media, Source
-from app.shm.cuda_runtime import GpuRegionHandle
+from app.shm.cuda_runtime import CudaError, GpuRegionHandle
 from app.video.container import open_container
-from app.video.gpu_decoding import GpuUnavailable
 from app.video.packet_reader import PacketReader
 
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
@@ -119,7 +118,7 @@ class DeviceDecoder:
         self._device = torch.device(slots.device if slots.device == "cpu" else f"{slots.device}:{slots.number}")
         if self._device.type == "cuda":
             if torch.version.cuda is None:
-                raise GpuUnavailable(f"torch {torch.__version__} knows no CUDA")
+                raise CudaError(f"torch {torch.__version__} knows no CUDA")
             self._context = create_context(slots.number)
         self._runtime = slots.runtime(slots.number)  # the mapping lives as long as the runtime
         address, size = self._runtime.open(slots.handle), slots.region_bytes

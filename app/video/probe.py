@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from av.container import InputContainer
 from av.error import InvalidDataError
@@ -15,6 +14,7 @@ from app.errors import LimitExceeded, Undecodable
 from app.images.source import ReadPicture
 from app.media.colour import conversion
 from app.media.formats import HEAD_BYTES, recognise
+from app.media.frames import GpuDecoder
 from app.media.geometry import display_size, orientation
 from app.media.transparency import has_second_picture
 from app.media.types import Limits, Media, Source
@@ -22,9 +22,6 @@ from app.video.container import convert_errors, open_container
 from app.video.container_crop import container_crop
 from app.video.packets import VideoPacket, demux
 from app.video.truncation import Ending, find_ending
-
-if TYPE_CHECKING:
-    from app.video.gpu_frames import DeviceDecoder
 
 MAX_GIF_FRAMES = 5000  # a GIF has no key frames, so the last frame requires decoding all
 FIRST_FRAME_PACKETS = 300  # a broadcast may start inside a group of pictures, which lasts at most 10 s
@@ -57,7 +54,7 @@ class Resources:
     """Resources of one decoding."""
 
     threads: int = 1  # decoding threads of PyAV, for large frames; if over 1, another thread scales frames
-    gpu: "DeviceDecoder | None" = None  # tried first; its frames stay on a GPU
+    gpu: GpuDecoder | None = None  # tried first; its frames stay on a GPU
     video: OpenVideo | None = None  # the source, if it is open already
     animation: ReadPicture | None = None  # the source, if it is an animation that was read already
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
 import anyio
 
@@ -24,9 +24,6 @@ from .http.transport import Transport
 from .jobs import Job
 from .parsing import parse_job
 
-if TYPE_CHECKING:
-    from .async_jobs import AsyncJobs
-
 JobWatcher: TypeAlias = Callable[[Job], None]
 
 RECONNECT_S = 0.5
@@ -38,7 +35,20 @@ MAX_SILENT_STREAMS = 2
 CANCEL_S = 3.0
 
 
-async def follow(transport: Transport, client: AsyncJobs, path: str, patience_s: float) -> AsyncGenerator[Job, None]:
+class JobCalls(Protocol):
+    """Calls of the client about one job."""
+
+    async def job(self, id: str, /) -> Job:
+        """Return a job."""
+
+    async def cancel(self, id: str, /) -> object:
+        """Cancel a job."""
+
+    def follow(self, id: str, /) -> AsyncIterator[Job]:
+        """Yield a job each time that it changes, until it has ended."""
+
+
+async def follow(transport: Transport, client: JobCalls, path: str, patience_s: float) -> AsyncGenerator[Job, None]:
     """Yield the record at `path` each time it arrives, up to the first one of a job that has ended.
 
     Broken connections and restarts of the service are tolerated for `patience_s` seconds without a record.
@@ -85,7 +95,7 @@ async def _stream(transport: Transport, path: str) -> AsyncGenerator[Job, None]:
                 yield job
 
 
-async def wait_for_job(client: AsyncJobs, job: Job, watch: JobWatcher | None) -> Job:
+async def wait_for_job(client: JobCalls, job: Job, watch: JobWatcher | None) -> Job:
     """Follow `job` until it is done and return it; cancelling this call cancels the job.
 
     Raise JobFailed if the job failed or was cancelled.
@@ -105,7 +115,7 @@ async def wait_for_job(client: AsyncJobs, job: Job, watch: JobWatcher | None) ->
     return job
 
 
-async def cancel_abandoned(client: AsyncJobs, id: str) -> None:
+async def cancel_abandoned(client: JobCalls, id: str) -> None:
     """Cancel an abandoned job; give up after `CANCEL_S` seconds."""
     with suppress(ClipstackError), anyio.move_on_after(CANCEL_S, shield=True):
         await client.cancel(id)

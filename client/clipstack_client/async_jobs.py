@@ -1,7 +1,5 @@
 """Methods of the asyncio client for jobs: submit, follow, export, cancel and remove timelines."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

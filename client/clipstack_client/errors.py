@@ -17,8 +17,6 @@ ClipstackError                 base of all; carries `code`, `status` and `reques
 A local file that cannot be read raises `OSError`: nothing was sent.
 """
 
-from __future__ import annotations
-
 
 class ClipstackError(Exception):
     """Base class of all errors of the service and of the connection to it.

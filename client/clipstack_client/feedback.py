@@ -1,7 +1,5 @@
 """Feedback, and the methods of the asyncio client that confirm, correct, list, remove and fetch it."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Follow a job to its end: by server-sent events, or by polling if no events arrive."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -1,7 +1,5 @@
 """Blocking work for an event loop, and an event loop for blocking callers."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator

@@ -1,7 +1,5 @@
 """Parser of the service's JSON; it raises KeyError, TypeError, ValueError or AttributeError for invalid data."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass

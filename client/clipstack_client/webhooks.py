@@ -1,7 +1,5 @@
 """Webhooks: the events of jobs, and the methods of the asyncio client that list, repeat and try them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field

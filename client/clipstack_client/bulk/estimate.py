@@ -1,7 +1,5 @@
 """Estimate of a run from a sample: `clipstack bulk --dry-run`."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

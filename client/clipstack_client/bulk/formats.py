@@ -1,7 +1,5 @@
 """Results as Parquet, JSON lines or CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Journal of one part: the rows of its finished files, until all of them are written as results."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Any

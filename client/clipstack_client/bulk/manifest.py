@@ -1,7 +1,5 @@
 """Manifest of a run: the list of files, cut into parts, and what is asked about them."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

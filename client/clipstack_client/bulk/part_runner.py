@@ -1,7 +1,5 @@
 """Work on parts: files go to services, rows to journals, and complete parts to results."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ Ray Data distributes the parts and repeats those of a node that died. An actor w
 engine does: Ray's own writers name files by their tasks, so that a part that is repeated would have its rows twice.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """Parameters of a run: those that its results depend on, and those that may change from one run to the next."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 TOP_K = 5

@@ -1,7 +1,5 @@
 """Rows of results: one for each file, with its predictions, media facts, segments, or error."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..errors import ClipstackError

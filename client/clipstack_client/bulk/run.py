@@ -1,7 +1,5 @@
 """A run: its manifest, the parts that are left, and the engine that works on them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Sources of an archive: a folder, a pattern, a list, or a bucket; and the files in them."""
 
-from __future__ import annotations
-
 import glob
 import io
 import os

@@ -1,7 +1,5 @@
 """Counts of a run: rates, the time that is left, and the cost of an hour of video."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Queue of files with a bound, to which workers may return what they could not finish."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Generic, TypeVar
 

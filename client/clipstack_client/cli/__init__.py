@@ -1,7 +1,5 @@
 """Command line `clipstack`: one module for each command."""
 
-from __future__ import annotations
-
 import os
 import sys
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Command `clipstack classify`: classify many files."""
 
-from __future__ import annotations
-
 import sys
 
 import click

@@ -1,7 +1,5 @@
 """Commands `clipstack feedback`: list, give, remove, export and import corrections."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

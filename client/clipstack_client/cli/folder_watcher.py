@@ -1,7 +1,5 @@
 """Watcher of a folder that yields each new file once, when it has stopped growing."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncIterator

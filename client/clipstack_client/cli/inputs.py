@@ -1,7 +1,5 @@
 """Files that a command line names: single files, folders, patterns and https:// addresses."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Commands `clipstack jobs`: list, show, cancel and remove jobs."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,7 +1,5 @@
 """Command `clipstack models`: list the service's models."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Resuming of an output file: find the finished files in it and drop its other lines."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

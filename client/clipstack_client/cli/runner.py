@@ -1,7 +1,5 @@
 """Run of a command on an event loop, and concurrent processing of many files."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

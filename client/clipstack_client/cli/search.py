@@ -1,7 +1,5 @@
 """Command `clipstack search`: find similar moments in kept jobs."""
 
-from __future__ import annotations
-
 import json
 import sys
 

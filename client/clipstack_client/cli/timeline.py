@@ -1,7 +1,5 @@
 """Command `clipstack timeline`: make timelines of many videos."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 

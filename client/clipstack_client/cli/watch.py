@@ -1,7 +1,5 @@
 """Command `clipstack watch`: classify, or make timelines of, new files in a folder."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 

@@ -1,7 +1,5 @@
 """Commands `clipstack webhooks`: list events, send one again, try a receiver, show the secret."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import click

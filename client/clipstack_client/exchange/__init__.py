@@ -4,8 +4,6 @@
         /...                     what the format adds
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

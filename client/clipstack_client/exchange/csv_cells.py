@@ -1,7 +1,5 @@
 """Cells of CSV files that no spreadsheet runs as a formula."""
 
-from __future__ import annotations
-
 import re
 
 # Spreadsheets run a cell that begins with one of these as a formula, even if it is quoted in the CSV. Leading quotes

@@ -8,8 +8,6 @@ Each has labels.json, {"classes": [...], "labels": {name: ...}}, and data/ with 
 Unsure answers are left out, because these formats have no place for labels that nobody has confirmed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -7,8 +7,6 @@ A person's labels are an annotation, an unsure answer is a prediction. Label Stu
 the exact seconds stand in the task's data.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,5 @@
 """Address of a service, the key that it asks for, and the certificates to trust."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import ssl

@@ -1,7 +1,5 @@
 """Requests with retries; every answer other than 2xx is raised as an error."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

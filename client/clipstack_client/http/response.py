@@ -1,7 +1,5 @@
 """HTTP response, and the error for a status other than 2xx."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone

@@ -1,7 +1,5 @@
 """Retry policy: a limited number of attempts, and limited waiting in all."""
 
-from __future__ import annotations
-
 import random
 
 from ..errors import ConnectFailed, ServiceUnavailable, ServiceUnreachable

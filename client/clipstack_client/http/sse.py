@@ -1,7 +1,5 @@
 """Parser of server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """HTTP transport: returns responses, and raises the client's own errors instead of httpx's."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

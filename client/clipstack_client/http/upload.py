@@ -1,7 +1,5 @@
 """Body of one request: a file, its name and its progress."""
 
-from __future__ import annotations
-
 import io
 import os
 import time

@@ -4,8 +4,6 @@ Only the service converts some videos: interlaced, high dynamic range, wide gamu
 client sends these unchanged.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Monotonic clock over a file's timestamps, by the service's rules; one test checks both."""
 
-from __future__ import annotations
-
 FALL_S = 0.1  # timestamps that fall by more than this have restarted
 LEAP_S = 10.0  # in broadcast formats, a larger leap forward is a restart, not a pause
 BROADCAST = frozenset({"mpegts", "mpeg", "ogg"})

@@ -3,8 +3,6 @@
 The service checks more exactly (app/video/truncation.py). A false positive only means that the file is sent unchanged.
 """
 
-from __future__ import annotations
-
 from typing import BinaryIO
 
 TS_PACKETS = (188, 192, 204)

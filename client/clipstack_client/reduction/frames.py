@@ -1,7 +1,5 @@
 """Film of only the frames that the model needs, cut to the square that it sees."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

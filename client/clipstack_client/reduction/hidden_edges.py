@@ -1,7 +1,5 @@
 """Detection of containers that hide edges of the frames: PixelCrop in Matroska, `clap` in MP4 and QuickTime."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO

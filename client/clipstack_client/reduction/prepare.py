@@ -1,7 +1,5 @@
 """Create the smaller file; imported only if a reduction is requested, because it needs PyAV."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable

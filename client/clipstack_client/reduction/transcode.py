@@ -1,7 +1,5 @@
 """Encode a whole video at a smaller size: every frame at its own time, without sound."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import BinaryIO

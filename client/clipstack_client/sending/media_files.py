@@ -1,7 +1,5 @@
 """Videos and pictures in folders, known by their suffixes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

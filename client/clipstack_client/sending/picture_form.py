@@ -1,7 +1,5 @@
 """Forms with several pictures: each is one request, and each picture has its own result."""
 
-from __future__ import annotations
-
 import io
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Files at https:// addresses, which the client downloads itself while it sends them on."""
 
-from __future__ import annotations
-
 import io
 import tempfile
 from collections.abc import Iterator

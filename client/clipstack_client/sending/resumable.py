@@ -4,8 +4,6 @@ The address of an upload that was interrupted is kept in the user's cache folder
 change, so that the next run of a program continues it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib

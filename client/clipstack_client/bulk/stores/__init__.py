@@ -1,7 +1,5 @@
 """Places of results: a folder, or a folder of a bucket (S3, Google Cloud Storage, Azure)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .buckets import BucketStore, is_bucket

@@ -1,7 +1,5 @@
 """Results in a folder of a bucket: S3, Google Cloud Storage or Azure."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Results in a folder, which several machines may share."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

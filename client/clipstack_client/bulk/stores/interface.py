@@ -1,7 +1,5 @@
 """Interface of the places of results."""
 
-from __future__ import annotations
-
 import os
 import socket
 import uuid

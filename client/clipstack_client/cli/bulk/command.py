@@ -1,7 +1,5 @@
 """Command `clipstack bulk`: classify a whole archive."""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Options of `clipstack bulk`."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Bundle several options into one argument of a command."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar

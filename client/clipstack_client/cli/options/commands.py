@@ -1,7 +1,5 @@
 """Commands whose help lists the connection apart, and whose `--shrink` needs no value."""
 
-from __future__ import annotations
-
 import click
 
 from .connection import ServiceOption

@@ -1,7 +1,5 @@
 """Options about the connection to the service, and the client that they make."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Options that several commands share, each group bundled into one argument of the command."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps

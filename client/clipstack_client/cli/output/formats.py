@@ -1,7 +1,5 @@
 """Outputs of answers: tables, JSON lines or CSV, on standard output or into a file."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import io

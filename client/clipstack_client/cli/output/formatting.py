@@ -1,7 +1,5 @@
 """Properties, times and sizes as one line of text without colour."""
 
-from __future__ import annotations
-
 from ...errors import ClipstackError, ConnectFailed, ServiceUnavailable, TimedOut
 from ...jobs import Job
 from ...models import Media, Model, Result, Sent

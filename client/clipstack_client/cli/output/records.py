@@ -1,7 +1,5 @@
 """Outcomes of files as JSON lines, CSV rows and exit codes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Predictions with bars, models and errors for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult

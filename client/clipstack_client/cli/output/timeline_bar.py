@@ -1,7 +1,5 @@
 """Timelines on a terminal: a coloured bar and a line for each segment."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult

@@ -5,6 +5,7 @@ Supervisor starts it as `python -m app.job_worker`. Settings come from the envir
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -43,6 +44,9 @@ log = logging.getLogger("app.jobs")
 
 def main() -> None:
     """Run the job worker until it is asked to stop."""
+    # Until the consumer handles it: a process that is stopped while it starts must remove its region, too
+    is_stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: is_stopped.set())
     settings = Settings.from_environment(os.environ)
     logs.set_up(settings.log_level, settings.log_format)
     logging.getLogger("huey").setLevel(logging.WARNING)
@@ -61,7 +65,9 @@ def main() -> None:
     monitor = MetricsService(settings, "jobs", pipeline.facts)
     monitor.start()
     threading.Thread(target=_chores, args=(worker, folder, feedback, settings), name="chores", daemon=True).start()
-    _Consumer(queue, worker, settings.job_workers).run()
+    consumer = _Consumer(queue, worker, settings.job_workers)
+    if not is_stopped.is_set():
+        consumer.run()
     monitor.stop()
     pipeline.stop()
     queue.close()
